@@ -1,0 +1,6 @@
+//go:build !unix
+
+package conntrack
+
+// Mmap is the heap where the system has no mmap.
+var Mmap = Heap

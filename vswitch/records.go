@@ -1,0 +1,67 @@
+package vswitch
+
+import (
+	"github.com/vpclab/vpclab/flowlogs"
+	"github.com/vpclab/vpclab/packet"
+	"github.com/vpclab/vpclab/vswitch/conntrack"
+)
+
+// sweepBudget bounds the slots that one Tick looks at.
+const sweepBudget = 1 << 14
+
+// Tick does the switch's housekeeping: connections that timed out leave the table, and windows of the
+// flow log that ended are sealed;
+// it returns their records. Call it a few times a second.
+func (s *Switch) Tick() []flowlogs.Record {
+	s.table.Sweep(s.clock.Mono(), sweepBudget)
+	wall := s.clock.Wall()
+	if s.records.Due(wall) {
+		s.DrainRecords()
+		return s.records.Seal(wall)
+	}
+	return nil
+}
+
+// DrainRecords moves what the flow table has counted so far into the flow log's open window.
+func (s *Switch) DrainRecords() {
+	s.table.Walk(func(h *conntrack.Half) bool {
+		s.drain(h)
+		return true
+	})
+}
+
+// drain moves one half's counts into the flow log.
+func (s *Switch) drain(h *conntrack.Half) {
+	var offset int64
+	for d := conntrack.In; d <= conntrack.Out; d++ {
+		c := h.Drain(d)
+		if c.Packets == 0 {
+			continue
+		}
+		if offset == 0 {
+			offset = s.clock.Wall() - s.clock.Mono()
+		}
+		f := flow(tuple(h, d), d, Reason(h.Verdict(d).Reason), h.Rule(d))
+		f.Packets, f.Bytes, f.TCPFlags = c.Packets, c.Bytes, c.TCPFlags
+		f.First, f.Last = c.First+offset, c.Last+offset
+		s.records.Add(h.ENI(), &f)
+	}
+}
+
+// tuple is a half's flow as a packet of the direction carries it.
+func tuple(h *conntrack.Half, d conntrack.Dir) packet.Tuple {
+	k := h.Key()
+	if d == conntrack.Out {
+		return packet.Tuple{Src: k.Inside, Dst: k.Outside, SrcPort: k.InsidePort, DstPort: k.OutsidePort, Proto: k.Proto}
+	}
+	return packet.Tuple{Src: k.Outside, Dst: k.Inside, SrcPort: k.OutsidePort, DstPort: k.InsidePort, Proto: k.Proto}
+}
+
+// flow starts a record.
+func flow(t packet.Tuple, d conntrack.Dir, r Reason, rule uint32) flowlogs.Flow {
+	f := flowlogs.Flow{Tuple: t, Direction: direction(d), Action: flowlogs.Accept, Rule: rule, Reason: uint8(r)}
+	if r.Rejected() {
+		f.Action = flowlogs.Reject
+	}
+	return f
+}
