@@ -1,0 +1,62 @@
+package render
+
+import (
+	"github.com/vpclab/vpclab/api/agent"
+)
+
+var conntrackFields = []field[agent.ConntrackRow]{
+	{"lab", func(r *agent.ConntrackRow) any { return r.Lab }},
+	{"at", func(r *agent.ConntrackRow) any { return r.At }},
+	{"interface_id", func(r *agent.ConntrackRow) any { return r.InterfaceID }},
+	{"protocol", func(r *agent.ConntrackRow) any { return r.Protocol }},
+	{"inside", func(r *agent.ConntrackRow) any { return r.Inside.Name }},
+	{"inside_address", func(r *agent.ConntrackRow) any { return address(r.Inside) }},
+	{"inside_port", func(r *agent.ConntrackRow) any { return r.Inside.Port }},
+	{"outside", func(r *agent.ConntrackRow) any { return r.Outside.Name }},
+	{"outside_address", func(r *agent.ConntrackRow) any { return address(r.Outside) }},
+	{"outside_port", func(r *agent.ConntrackRow) any { return r.Outside.Port }},
+	{"opener", func(r *agent.ConntrackRow) any { return r.Opener }},
+	{"state", func(r *agent.ConntrackRow) any { return r.State }},
+	{"tracked", func(r *agent.ConntrackRow) any { return r.Tracked }},
+	{"action", func(r *agent.ConntrackRow) any { return r.Action }},
+	{"rule", func(r *agent.ConntrackRow) any { return Rule(r.Rule) }},
+	{"rule_id", func(r *agent.ConntrackRow) any { return r.Rule.ID }},
+	{"in_packets", func(r *agent.ConntrackRow) any { return r.In.Packets }},
+	{"in_bytes", func(r *agent.ConntrackRow) any { return r.In.Bytes }},
+	{"out_packets", func(r *agent.ConntrackRow) any { return r.Out.Packets }},
+	{"out_bytes", func(r *agent.ConntrackRow) any { return r.Out.Bytes }},
+	{"opened", func(r *agent.ConntrackRow) any { return r.Opened }},
+	{"last_seen", func(r *agent.ConntrackRow) any { return r.LastSeen }},
+	{"expires_in_seconds", func(r *agent.ConntrackRow) any { return r.ExpiresIn }},
+}
+
+// Conntrack prints halves of the flow table. The arrow goes the way the flow was opened.
+func (p *Printer) Conntrack(rows []agent.ConntrackRow) error {
+	if done, err := p.value(rows); done {
+		return err
+	}
+	if p.Format == CSV {
+		return writeCSV(p.W, true, conntrackFields, rows)
+	}
+	t := newTable(column{head: "AT"}, column{head: "PROTO"}, column{head: "INSIDE"}, column{}, column{head: "OUTSIDE"}, column{head: "STATE"},
+		column{head: "TRACKING"}, column{head: "PKTS IN", right: true}, column{head: "OUT", right: true}, column{head: "LEFT", right: true}, column{head: "RULE"})
+	for _, r := range rows {
+		arrow := "->"
+		if r.Opener == agent.Ingress {
+			arrow = "<-"
+		}
+		t.add(text(r.At), text(r.Protocol), text(Endpoint(r.Inside, true)), text(arrow), text(Endpoint(r.Outside, true)), text(dash(r.State)),
+			tracking(&r), number(r.In.Packets), number(r.Out.Packets), text(Elapsed(r.ExpiresIn.Duration())), text(Rule(r.Rule)))
+	}
+	return t.flush(p.W, p.Color)
+}
+
+func tracking(r *agent.ConntrackRow) cell {
+	switch {
+	case r.Action == agent.Reject:
+		return cell{text: "rejected", style: red}
+	case r.Tracked:
+		return text("tracked")
+	}
+	return cell{text: "untracked", style: yellow}
+}
