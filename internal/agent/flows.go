@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -10,6 +12,7 @@ import (
 
 	api "github.com/vpclab/vpclab/api/agent"
 	"github.com/vpclab/vpclab/flowlogs"
+	"github.com/vpclab/vpclab/packet"
 	"github.com/vpclab/vpclab/vpc"
 	"github.com/vpclab/vpclab/vswitch"
 )
@@ -45,7 +48,7 @@ func (n *node) Flows(ctx context.Context, r *api.FlowsRequest, emit func(*api.Fl
 
 // flowFilter puts a request into the flow log's words.
 func (n *node) flowFilter(view *vpc.View, r *api.FlowsRequest) (flowlogs.Filter, error) {
-	f := flowlogs.Filter{Limit: r.Last, FlowsOnly: !r.Sealed}
+	f := flowlogs.Filter{FlowsOnly: !r.Sealed}
 	if !r.Since.IsZero() {
 		f.Since = r.Since.UnixNano()
 	}
@@ -136,11 +139,10 @@ func (w *flowWriter) past(filter flowlogs.Filter) error {
 		w.n.sw.DrainRecords()
 		open = w.n.records.Open(filter)
 	}
-	all := slices.Concat(sealed, open)
-	slices.SortStableFunc(all, func(a, b flowlogs.Record) int { return int(max(-1, min(1, recordTime(&a)-recordTime(&b)))) })
+	all := byFlow(slices.Concat(sealed, open))
 	from := 0
-	if filter.Limit > 0 {
-		from = max(0, len(all)-filter.Limit)
+	if w.request.Last > 0 {
+		from = max(0, len(all)-w.request.Last)
 	}
 	for i := range all[from:] {
 		if err := w.write(&all[from+i], false); err != nil {
@@ -148,6 +150,55 @@ func (w *flowWriter) past(filter flowlogs.Filter) error {
 		}
 	}
 	return nil
+}
+
+// byFlow sorts records by the time at which their flow's first record began; those of one flow stand in
+// the order in which a packet and its answer meet the interfaces.
+func byFlow(records []flowlogs.Record) []flowlogs.Record {
+	type flow struct {
+		first  int64
+		opener packet.Tuple
+	}
+	flows := map[packet.Tuple]*flow{} // under both orientations
+	for i := range records {
+		r := &records[i]
+		f := flows[r.Tuple]
+		if f == nil {
+			f = &flow{recordTime(r), r.Tuple}
+			flows[r.Tuple], flows[r.Tuple.Reverse()] = f, f
+		}
+		// The opener sends the SYN that no ACK goes with; of other protocols, the first packet.
+		opens := r.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN
+		if t := recordTime(r); t < f.first || t == f.first && (opens || r.Direction == vpc.Egress && r.Tuple.Proto != packet.ProtoTCP) {
+			f.first, f.opener = t, r.Tuple
+		}
+	}
+	slices.SortStableFunc(records, func(a, b flowlogs.Record) int {
+		fa, fb := flows[a.Tuple], flows[b.Tuple]
+		if fa != fb {
+			return cmp.Or(cmp.Compare(fa.first, fb.first), compareTuples(&fa.opener, &fb.opener))
+		}
+		return cmp.Or(cmp.Compare(a.Window.Start, b.Window.Start), cmp.Compare(pathOrder(&a, fa.opener), pathOrder(&b, fb.opener)))
+	})
+	return records
+}
+
+// compareTuples is any order; it keeps flows apart that began in one millisecond.
+func compareTuples(a, b *packet.Tuple) int {
+	return cmp.Or(bytes.Compare(a.Src[:], b.Src[:]), bytes.Compare(a.Dst[:], b.Dst[:]), cmp.Compare(a.SrcPort, b.SrcPort),
+		cmp.Compare(a.DstPort, b.DstPort), cmp.Compare(a.Proto, b.Proto))
+}
+
+// pathOrder is the place of a record on the way there and back.
+func pathOrder(r *flowlogs.Record, opener packet.Tuple) int {
+	n := 0
+	if r.Tuple != opener {
+		n = 2
+	}
+	if r.Direction == vpc.Ingress {
+		n++
+	}
+	return n
 }
 
 func recordTime(r *flowlogs.Record) int64 {

@@ -184,13 +184,14 @@ func judgement(view *vpc.View, v verdict, further bool) lab.Judgement {
 	return j
 }
 
-// recordLines are the flow's records without their counts, in the order in which they came.
+// recordLines are the flow's records without their counts, in the order in which a packet and its answer
+// meet the interfaces.
 func recordLines(view *vpc.View, f *flight, records []flowlogs.Record) []lab.Record {
 	var out []lab.Record
-	for i := range records {
-		r := &records[i]
+	records = slices.DeleteFunc(records, func(r flowlogs.Record) bool { return !f.mine(&r) })
+	for _, r := range byFlow(records) {
 		line := lab.Record{Instance: instanceAt(view, r.Interface.ID), Direction: r.Direction, Accept: r.Action == flowlogs.Accept}
-		if f.mine(r) && !slices.Contains(out, line) {
+		if !slices.Contains(out, line) {
 			out = append(out, line)
 		}
 	}
