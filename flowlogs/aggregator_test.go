@@ -217,6 +217,17 @@ func TestRemovedInterfaceIsKeptUntilItsLastWindowIsSealed(t *testing.T) {
 	}
 }
 
+// TestAddThatLostARace has Add find an interface, and the interface's last window sealed before it counts.
+func TestAddThatLostARace(t *testing.T) {
+	a := newTest(Config{})
+	found := a.source(1)
+	a.RemoveInterface(1)
+	a.Seal(at(60))
+	if found.add(a, web(61, 61)) || a.Open(Filter{}) != nil || a.Stats().Open != 0 {
+		t.Error("counted where nobody will look")
+	}
+}
+
 func TestInterfaceUnderAnotherNumber(t *testing.T) {
 	a := newTest(Config{})
 	a.Add(1, web(1, 1))

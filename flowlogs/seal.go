@@ -32,6 +32,14 @@ func (a *Aggregator) Seal(now int64) []Record {
 	return batch
 }
 
+// Due tells whether a window has ended by now (Unix nanoseconds) that Seal has not closed. Whoever
+// counts elsewhere first hands over what it has, then seals.
+func (a *Aggregator) Due(now int64) bool {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.config.Bounds(seconds(now)).Start > a.floor
+}
+
 // Finish closes the open window too, as if it had ended: for the end of a run. What Add brings
 // afterwards goes to the window after it.
 func (a *Aggregator) Finish(now int64) []Record {

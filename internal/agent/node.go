@@ -167,7 +167,7 @@ func (n *node) close() error {
 		errs = append(errs, n.stop(id))
 	}
 	errs = append(errs, n.sw.Close())
-	last := n.records.Seal(time.Now().Add(time.Minute).UnixNano()) // also the window that is open
+	last := n.records.Finish(time.Now().UnixNano()) // also the window that is open
 	errs = append(errs, n.publisher.Consume(last), n.publisher.Close())
 	return errors.Join(errs...)
 }
