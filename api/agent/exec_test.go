@@ -131,6 +131,33 @@ func TestExecUnblocksAWriterWhenTheClientGoes(t *testing.T) {
 	waitFor(t, "the program", ended)
 }
 
+// A client that half-closes its connection, or breaks the protocol, and then does not read must not hold the program.
+func TestExecUnblocksAWriterWhoseClientNeitherReadsNorGoes(t *testing.T) {
+	ended := make(chan struct{})
+	_, c := serve(t, &script{exec: func(ctx context.Context, _ *ExecRequest, s Streams) (int, error) {
+		defer close(ended)
+		for {
+			if _, err := s.Stdout.Write(make([]byte, maxFrame)); err != nil {
+				return 0, nil
+			}
+		}
+	}})
+	conn, err := dial(testContext(t), c.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	body := `{"instance":"a","argv":["x"]}`
+	fmt.Fprintf(conn, "POST /v1/exec HTTP/1.1\r\nHost: agent\r\nConnection: Upgrade\r\nUpgrade: %s\r\nContent-Length: %d\r\n\r\n%s", execProtocol, len(body), body)
+	if _, err := io.ReadFull(conn, make([]byte, 200)); err != nil { // it is upgraded, and the program writes
+		t.Fatal(err)
+	}
+	if err := conn.(*net.UnixConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the program", ended)
+}
+
 // What a client must not send ends the connection and the program, and nothing else.
 func TestExecProtocolErrors(t *testing.T) {
 	frame := func(kind byte, n uint32, payload string) []byte {

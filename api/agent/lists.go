@@ -148,14 +148,12 @@ type ConntrackRow struct {
 	Tracked     bool      `json:"tracked"`
 	Action      string    `json:"action"` // Accept or Reject: of the opener's direction
 	Rule        RuleRef   `json:"rule"`   // that admitted it
-	In          FlowCount `json:"in"`     // towards the instance
-	Out         FlowCount `json:"out"`
 	Opened      time.Time `json:"opened"`
 	LastSeen    time.Time `json:"last_seen"`
 	ExpiresIn   Seconds   `json:"expires_in_seconds"`
 }
 
-// FlowCount is traffic in one direction since the half was opened.
+// FlowCount is traffic in one direction.
 type FlowCount struct {
 	Packets uint64 `json:"packets"`
 	Bytes   uint64 `json:"bytes"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/vpclab/vpclab/api/agent"
 )
@@ -16,6 +17,7 @@ const (
 	exitWarnings    = 3
 	exitUnreachable = 4
 	exitInterrupted = 130
+	exitUnread      = 141 // what a shell says of a program that SIGPIPE ended
 )
 
 const exitHelp = `Exit codes:
@@ -26,6 +28,7 @@ const exitHelp = `Exit codes:
   3    no failure, but warnings
   4    no agent can be reached
   130  interrupted
+  141  nobody reads the output any more
 exec ends with the exit code of the program it ran.`
 
 // exitError ends the program with a code. Its error is printed unless it is nil.
@@ -66,7 +69,9 @@ func codeOf(err error) int {
 		return own.code
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case !errors.As(err, &failed):
+	case !errors.As(err, &failed) && errors.Is(err, syscall.EPIPE):
+		return exitUnread
+	case failed == nil:
 		return exitFailed
 	}
 	switch failed.Code {

@@ -101,6 +101,9 @@ func (a *app) flows(ctx context.Context, o *flowFlags) error {
 	p := a.printer()
 	if r.Follow {
 		take = p.FollowFlows().Add
+		var cancel context.CancelFunc
+		ctx, cancel = whileRead(ctx, a.out)
+		defer cancel()
 	}
 	if a.output == aws {
 		take = func(f *agent.FlowRow) error { _, err := fmt.Fprintln(a.out, f.Line); return err }
@@ -191,7 +194,9 @@ two instances stands there twice; the arrow shows who opened it.`,
 func (a *app) flowlogsCommand() *cobra.Command {
 	r := new(agent.FlowLogsRequest)
 	var since string
-	cmd := &cobra.Command{Use: "flowlogs", Short: "Flow-log files: list, read"}
+	cmd := &cobra.Command{Use: "flowlogs", Short: "Flow-log files: list, read", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		return usage("say what to do with the files: vpclab flowlogs list, or vpclab flowlogs read [KEY]")
+	}}
 	f := cmd.PersistentFlags()
 	f.StringVar(&r.FlowLog, "flow-log", "", "only files of this flow log (fl-... or its name)")
 	f.StringVar(&since, "since", "", "only files since a time, or for so long (1h)")

@@ -48,7 +48,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		code = exitUsage
 		render.Error(a.err, err, a.colored(a.err))
 		fmt.Fprintln(a.err, "  vpclab help says what there is")
-	case code == exitInterrupted:
+	case code == exitInterrupted, code == exitUnread:
 	default:
 		render.Error(a.err, err, a.colored(a.err))
 	}
@@ -68,7 +68,6 @@ Begin with: vpclab up FILE
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: a.check,
-		Args:              cobra.NoArgs,
 	}
 	root.SetIn(a.in)
 	root.SetOut(a.out)

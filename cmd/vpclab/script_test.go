@@ -23,8 +23,6 @@ var (
 	now     = time.Date(2026, 3, 1, 14, 5, 0, 0, time.UTC)
 	started = now.Add(-192 * time.Second)
 	web     = end("web-1", "10.0.1.10", 0, "")
-	app1    = end("app-1", "10.0.2.10", 0, "")
-	db      = end("db-1", "10.0.2.20", 0, "")
 
 	ruleHTTP = agent.RuleRef{ID: "sgr-0a", GroupID: "sg-0a", Group: "web", Direction: agent.Ingress, Words: "http from anywhere", Where: "lab.yaml:10"}
 	ruleAll  = agent.RuleRef{ID: "sgr-0b", GroupID: "sg-0a", Group: "web", Direction: agent.Egress, Words: "all to anywhere", Default: true}
@@ -46,7 +44,7 @@ func addrs(list ...string) (out []netip.Addr) {
 // script implements agent.Backend. asked keeps each request, so that tests see what the flags became.
 type script struct {
 	asked    []any
-	down     chan struct{}
+	stops    bool // Down without a lab ends the agent
 	labs     []agent.LabRow
 	fail     error                       // of every request, if set
 	failures map[string]error            // of single requests, by name
@@ -121,7 +119,7 @@ func (s *script) Down(_ context.Context, r *agent.DownRequest, progress func(*ag
 		return nil, err
 	}
 	progress(&agent.Progress{Action: "stop", Kind: "instance", Name: "web-1"})
-	res := &agent.DownResult{Labs: []string{"three-tier"}, PID: os.Getpid(), Stopping: r.Lab == "" && s.down != nil,
+	res := &agent.DownResult{Labs: []string{"three-tier"}, PID: 4711, Stopping: r.Lab == "" && s.stops,
 		Changes: []agent.Change{{Action: "remove", Kind: "vpc", Name: "shop", ID: "vpc-0a"}}}
 	return res, nil
 }
@@ -224,11 +222,11 @@ func (s *script) Flows(ctx context.Context, r *agent.FlowsRequest, emit func(*ag
 func (s *script) Conntrack(_ context.Context, r *agent.ConntrackRequest) ([]agent.ConntrackRow, error) {
 	return []agent.ConntrackRow{
 		{Lab: "three-tier", At: "web-1", InterfaceID: "eni-0a", Protocol: "tcp", Inside: end("web-1", "10.0.1.10", 40112, ""), Outside: end("app-1", "10.0.2.10", 8080, ""), Opener: agent.Egress,
-			State: "ESTABLISHED", Tracked: true, Action: agent.Accept, Rule: ruleAll, In: agent.FlowCount{Packets: 3, Bytes: 164}, Out: agent.FlowCount{Packets: 4, Bytes: 216}, Opened: started, LastSeen: now, ExpiresIn: 431990},
+			State: "ESTABLISHED", Tracked: true, Action: agent.Accept, Rule: ruleAll, Opened: started, LastSeen: now, ExpiresIn: 431990},
 		{Lab: "three-tier", At: "web-1", InterfaceID: "eni-0a", Protocol: "udp", Inside: end("web-1", "10.0.1.10", 53, "dns"), Outside: end("", "2001:db8::9", 4000, ""), Opener: agent.Ingress,
-			Action: agent.Accept, Rule: ruleHTTP, In: agent.FlowCount{Packets: 1, Bytes: 60}, Opened: started, LastSeen: now, ExpiresIn: 30},
+			Action: agent.Accept, Rule: ruleHTTP, Opened: started, LastSeen: now, ExpiresIn: 30},
 		{Lab: "three-tier", At: "db-1", InterfaceID: "eni-0c", Protocol: "tcp", Inside: end("db-1", "10.0.2.20", 5432, "postgres"), Outside: end("web-1", "10.0.1.10", 51034, ""), Opener: agent.Ingress,
-			State: "SYN", Action: agent.Reject, Rule: ruleNone, In: agent.FlowCount{Packets: 1, Bytes: 60}, Opened: started, LastSeen: now, ExpiresIn: 9.5},
+			State: "SYN", Action: agent.Reject, Rule: ruleNone, Opened: started, LastSeen: now, ExpiresIn: 9.5},
 	}, s.ask("conntrack", r)
 }
 

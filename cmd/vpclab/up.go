@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -79,6 +80,8 @@ func (a *app) up(ctx context.Context, path string, o *upFlags) error {
 		return either(result, a.takeDown(ctx, s, ""))
 	case lab == "":
 		return either(result, s.stop())
+	case !told(result): // by staying on, nobody would learn of it
+		return either(result, a.leave(ctx, s, lab))
 	case o.detach:
 		a.say("running in the background; `vpclab down` ends it")
 		return result
@@ -92,6 +95,12 @@ func either(a, b error) error {
 		return a
 	}
 	return b
+}
+
+// told says whether a result is only the tests' exit code, which has been printed.
+func told(result error) bool {
+	var own *exitError
+	return result == nil || errors.As(result, &own) && own.err == nil
 }
 
 // bringUp applies the file, tests it and prints the report. lab is "" if it did not come up; result is then why, else
@@ -138,6 +147,8 @@ func (a *app) caused(ctx context.Context, c *agent.Client, s *agent.TestSummary,
 
 // stay waits until the person has had enough or the agent ends, and takes the lab away.
 func (a *app) stay(ctx context.Context, s *session, lab string) error {
+	ctx, cancel := whileRead(ctx, a.out)
+	defer cancel()
 	if ctx.Err() == nil {
 		a.say("running; Ctrl-C to stop")
 	}
@@ -155,6 +166,14 @@ func (a *app) stay(ctx context.Context, s *session, lab string) error {
 		return nil
 	}
 	a.say("taking lab %s down; the agent, which was running before, goes on", lab)
+	return a.takeDown(ctx, s, lab)
+}
+
+// leave takes away what up has made: its own agent, or its lab.
+func (a *app) leave(ctx context.Context, s *session, lab string) error {
+	if s.own && s.ended != nil {
+		return s.stop()
+	}
 	return a.takeDown(ctx, s, lab)
 }
 

@@ -158,7 +158,7 @@ func objectName(o vpc.Object) string {
 // similar tells whether one word can be a slip of the other: few edits away (Levenshtein), or its beginning.
 func similar(a, b string) bool {
 	a, b = strings.ToLower(a), strings.ToLower(b)
-	return strings.HasPrefix(a, b) || strings.HasPrefix(b, a) || distance(a, b) <= 1+len(b)/4
+	return strings.HasPrefix(a, b) || strings.HasPrefix(b, a) || distance(a, b) <= 1+(len(b)+1)/4
 }
 
 func distance(a, b string) int {
@@ -197,7 +197,7 @@ func endpoint(view *vpc.View, vpcID string, a netip.Addr, port int, proto uint8)
 }
 
 func ruleRef(view *vpc.View, r *vpc.SecurityGroupRule, g *vpc.SecurityGroup) api.RuleRef {
-	return api.RuleRef{ID: r.ID, GroupID: g.ID, Group: g.GroupName, Direction: r.Direction.String(), Words: ruleWords(view, r), Where: r.Where}
+	return api.RuleRef{ID: r.ID, GroupID: g.ID, Group: g.GroupName, Direction: r.Direction.String(), Words: ruleWords(view, r), Where: r.Where, Default: r.Default}
 }
 
 // joinNames names several groups at once.

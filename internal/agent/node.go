@@ -40,7 +40,8 @@ type node struct {
 	drivers   map[string]instances.Driver
 
 	// applying serialises changes of the model with their application, so that what is applied only grows.
-	applying sync.Mutex
+	applying   sync.Mutex
+	subscribed []*vpc.FlowLog // that the publisher has; guarded by applying
 	// labbing serialises what takes more than one change: applying a lab, taking it down. Taken before applying.
 	labbing sync.Mutex
 
@@ -90,7 +91,20 @@ func (n *node) update(ctx context.Context, fn func(*vpc.Tx) error) (vpc.Revision
 	}
 	view := n.store.View()
 	n.sw.Apply(view)
-	return rev, n.publisher.SetSubscriptions(view.FlowLogs())
+	return rev, n.subscribe(view)
+}
+
+// subscribe gives the publisher the model's flow logs, and those that were deleted since a window was last sealed: what
+// they have recorded in the open one is still to come. Callers hold applying.
+func (n *node) subscribe(view *vpc.View) error {
+	all := view.FlowLogs()
+	for _, fl := range n.subscribed {
+		if _, ok := view.FlowLog(fl.ID); !ok {
+			all = append(all, fl)
+		}
+	}
+	n.subscribed = all
+	return n.publisher.SetSubscriptions(all)
 }
 
 // housekeep runs until ctx is done: timeouts, flow-log windows, publication.
@@ -108,8 +122,15 @@ func (n *node) housekeep(ctx context.Context) {
 }
 
 func (n *node) tick(wall int64) {
+	n.applying.Lock()
+	defer n.applying.Unlock()
 	sealed := n.sw.Tick()
-	if err := errors.Join(n.publisher.Consume(sealed), n.publisher.Tick(wall)); err != nil {
+	err := n.publisher.Consume(sealed)
+	if view := n.store.View(); len(sealed) > 0 && len(n.subscribed) > len(view.FlowLogs()) {
+		n.subscribed = nil
+		err = errors.Join(err, n.subscribe(view))
+	}
+	if err = errors.Join(err, n.publisher.Tick(wall)); err != nil {
 		n.log.Error("flow logs were not published", "error", err)
 	}
 }

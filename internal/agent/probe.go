@@ -75,9 +75,9 @@ func (n *node) report(res *api.ProbeResult, f *flight, s *sighting) {
 		res.Verdict = api.Drop
 	}
 	if s.outcome == lab.Rejected {
-		res.Reason = rejectedBy(res.Rule)
+		res.Reason = rejectedBy(res.Rule) + f.nearest(view)
 	}
-	res.Attempts = append(res.Attempts, api.Attempt{Outcome: string(s.outcome), RTT: api.SecondsOf(s.rtt), Detail: s.detail})
+	res.Attempts = append(res.Attempts, api.Attempt{Outcome: string(s.outcome), RTT: api.SecondsOf(s.rtt)})
 	for _, line := range recordLines(view, f, s.records) {
 		ref := api.RecordRef{At: line.Instance, Direction: line.Direction.String(), Action: api.Reject}
 		if line.Accept {
@@ -98,6 +98,23 @@ func appendNew(list []api.RecordRef, r api.RecordRef) []api.RecordRef {
 
 func rejectedBy(r api.RuleRef) string {
 	return strings.TrimSpace(fmt.Sprintf("no %s rule of %s admits it", r.Direction, r.Group))
+}
+
+// nearest says which rule came closest, as explain does; "" if rules have changed meanwhile.
+func (f *flight) nearest(view *vpc.View) string {
+	x, err := f.n.sw.Explain(vswitch.Question{
+		Interface: f.from.eni, Dst: f.dst.Addr(), Protocol: f.tuple.Proto, SrcPort: f.tuple.SrcPort, DstPort: f.tuple.DstPort,
+	})
+	if err != nil {
+		return ""
+	}
+	e := explainer{view: view, vpcID: f.vpcID, x: x}
+	for _, s := range e.steps(x.Forward.Steps) {
+		if s.Nearest != nil {
+			return fmt.Sprintf("; nearest is %s: %s", s.Nearest.Rule.Words, s.Nearest.Why)
+		}
+	}
+	return ""
 }
 
 // decision is the verdict that stands, and what decided it: the first reject, else the last rule on the way there.

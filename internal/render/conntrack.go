@@ -21,10 +21,6 @@ var conntrackFields = []field[agent.ConntrackRow]{
 	{"action", func(r *agent.ConntrackRow) any { return r.Action }},
 	{"rule", func(r *agent.ConntrackRow) any { return Rule(r.Rule) }},
 	{"rule_id", func(r *agent.ConntrackRow) any { return r.Rule.ID }},
-	{"in_packets", func(r *agent.ConntrackRow) any { return r.In.Packets }},
-	{"in_bytes", func(r *agent.ConntrackRow) any { return r.In.Bytes }},
-	{"out_packets", func(r *agent.ConntrackRow) any { return r.Out.Packets }},
-	{"out_bytes", func(r *agent.ConntrackRow) any { return r.Out.Bytes }},
 	{"opened", func(r *agent.ConntrackRow) any { return r.Opened }},
 	{"last_seen", func(r *agent.ConntrackRow) any { return r.LastSeen }},
 	{"expires_in_seconds", func(r *agent.ConntrackRow) any { return r.ExpiresIn }},
@@ -39,14 +35,14 @@ func (p *Printer) Conntrack(rows []agent.ConntrackRow) error {
 		return writeCSV(p.W, true, conntrackFields, rows)
 	}
 	t := newTable(column{head: "AT"}, column{head: "PROTO"}, column{head: "INSIDE"}, column{}, column{head: "OUTSIDE"}, column{head: "STATE"},
-		column{head: "TRACKING"}, column{head: "PKTS IN", right: true}, column{head: "OUT", right: true}, column{head: "LEFT", right: true}, column{head: "RULE"})
+		column{head: "TRACKING"}, column{head: "LEFT", right: true}, column{head: "RULE"})
 	for _, r := range rows {
 		arrow := "->"
 		if r.Opener == agent.Ingress {
 			arrow = "<-"
 		}
 		t.add(text(r.At), text(r.Protocol), text(Endpoint(r.Inside, true)), text(arrow), text(Endpoint(r.Outside, true)), text(dash(r.State)),
-			tracking(&r), number(r.In.Packets), number(r.Out.Packets), text(Elapsed(r.ExpiresIn.Duration())), text(Rule(r.Rule)))
+			tracking(&r), text(Elapsed(r.ExpiresIn.Duration())), text(Rule(r.Rule)))
 	}
 	return t.flush(p.W, p.Color)
 }

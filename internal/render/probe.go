@@ -20,19 +20,19 @@ func (p *Printer) Probe(r *agent.ProbeResult) error {
 	if p.Format == CSV {
 		return writeCSV(p.W, true, attemptFields, r.Attempts)
 	}
-	head := bare(5)
+	head := bare(4)
 	line := []cell{verdict(r.Outcome), text(r.Protocol), text(path(r.Source, r.Destination))}
 	if len(r.Attempts) == 1 {
-		line = append(line, attempt(&r.Attempts[0])...)
+		line = append(line, text(attempt(&r.Attempts[0])))
 	}
 	head.add(line...)
 	if err := head.flush(p.W, p.Color); err != nil {
 		return err
 	}
-	t := bare(4)
+	t := bare(3)
 	for i := range r.Attempts {
 		if len(r.Attempts) > 1 {
-			t.add(append([]cell{number(i + 1), verdict(r.Attempts[i].Outcome)}, attempt(&r.Attempts[i])...)...)
+			t.add(number(i+1), verdict(r.Attempts[i].Outcome), text(attempt(&r.Attempts[i])))
 		}
 	}
 	t.line("verdict  " + strings.Join(nonEmpty(r.Verdict, probeRule(r.Rule), r.Rule.Where), "  "))
@@ -51,11 +51,11 @@ func probeRule(r agent.RuleRef) string {
 	return strings.Join(nonEmpty(r.Group, r.Direction), " ") + strings.TrimPrefix(ruleDefault(r), r.Group)
 }
 
-// attempt gives how long it took and what there is to say about it.
-func attempt(a *agent.Attempt) []cell {
+// attempt gives how long it took and what there is to say about it: "0.42 ms  HTTP 200".
+func attempt(a *agent.Attempt) string {
 	rtt := ""
 	if a.RTT > 0 {
 		rtt = Elapsed(a.RTT.Duration())
 	}
-	return []cell{text(rtt), text(a.Detail)}
+	return strings.Join(nonEmpty(rtt, a.Detail), "  ")
 }

@@ -228,7 +228,9 @@ func (s *sheet) instance(i *agent.InstanceDetail) {
 	}
 	s.field("listens", list(ports))
 	for _, k := range slices.Sorted(maps.Keys(i.Info)) {
-		s.field(k, i.Info[k])
+		if k != "driver" && k != "mac" { // said above and below
+			s.field(k, i.Info[k])
+		}
 	}
 	for k := range i.Interfaces {
 		x := &sheet{p: s.p, fields: s.table("network interface "+i.Interfaces[k].ID, column{}, column{})}
