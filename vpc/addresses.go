@@ -70,7 +70,7 @@ func badCount() error {
 	return fail("InvalidParameterValue", "Count", "The number of addresses may not be negative.")
 }
 
-// release takes the addresses of the input, where they are secondary ones, from the other interfaces of the subnet.
+// release takes the addresses of the input, where they are secondary ones, from the interfaces that have them.
 func (tx *Tx) release(in AssignAddressesInput) error {
 	n, err := need[*NetworkInterface](&tx.View, KindNetworkInterface, in.ID, "ID")
 	if err != nil {
@@ -78,7 +78,7 @@ func (tx *Tx) release(in AssignAddressesInput) error {
 	}
 	for _, a := range in.Addresses {
 		other, ok := tx.NetworkInterfaceByAddr(n.VPCID, a)
-		if !ok || other.ID == n.ID || other.SubnetID != n.SubnetID || slices.Index(other.Addresses, a) < 1 {
+		if !ok || other.ID == n.ID || slices.Index(other.Addresses, a) < 1 {
 			continue // assign says what is wrong, if anything
 		}
 		c := *other

@@ -44,7 +44,7 @@ func TestSourceIsRepeatable(t *testing.T) {
 	if x, y := a.id("i-", never), b.id("i-", never); x != y || x == c.id("i-", never) {
 		t.Errorf("seed 5 gives %s and %s", x, y)
 	}
-	if newSource(0).id("i-", never) == newSource(0).id("i-", never) {
+	if x, y := newSource(0).id("i-", never), newSource(0).id("i-", never); x == y {
 		t.Error("two random sources give one id")
 	}
 }

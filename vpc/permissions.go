@@ -27,17 +27,15 @@ func (tx *Tx) authorize(in AuthorizeSecurityGroupInput, d Direction) ([]Security
 		return nil, fail("MissingParameter", "Rules", "The request must contain the parameter ipPermissions")
 	}
 	made := make([]SecurityGroupRule, 0, len(in.Rules))
-	has := permissions(g, d, len(in.Rules))
 	for i, spec := range in.Rules {
 		r, err := tx.newRule(g, d, spec)
-		if err == nil {
-			err = unique(has, r.Permission)
-		}
 		if err != nil {
 			return nil, within(err, element("Rules", i))
 		}
-		has[r.Permission] = false
 		made = append(made, r)
+	}
+	if err := unique(g, d, made); err != nil {
+		return nil, err
 	}
 	c := *g
 	c.Rules = slices.Concat(g.Rules, made)
@@ -48,7 +46,7 @@ func (tx *Tx) authorize(in AuthorizeSecurityGroupInput, d Direction) ([]Security
 	return made, nil
 }
 
-// permissions are those that a group has in one direction; the value says that they were there before the command.
+// permissions are those that a group has in one direction.
 func permissions(g *SecurityGroup, d Direction) map[Permission]bool {
 	has := make(map[Permission]bool, len(g.Rules))
 	for i := range g.Rules {
@@ -59,17 +57,27 @@ func permissions(g *SecurityGroup, d Direction) map[Permission]bool {
 	return has
 }
 
-// unique gives AWS's error if a normalized permission is in the group already, or twice in one call.
-func unique(has map[Permission]bool, p Permission) error {
-	before, ok := has[p]
-	switch {
-	case !ok:
-		return nil
-	case before:
-		return fail("InvalidPermission.Duplicate", "", `the specified rule "%s" already exists`, p.Message())
+// unique gives AWS's error if one of the new rules is in the group already, or twice among the new ones. It costs one
+// look-up for each rule of the group, in a map of the size of the call.
+func unique(g *SecurityGroup, d Direction, made []SecurityGroupRule) error {
+	at := make(map[Permission]int, len(made))
+	for i, r := range made {
+		if _, ok := at[r.Permission]; ok {
+			return fail("InvalidParameterValue", element("Rules", i), "The same permission must not appear multiple times").
+				hint(`"%s" is given twice`, r.Message())
+		}
+		at[r.Permission] = i
 	}
-	return fail("InvalidParameterValue", "", "The same permission must not appear multiple times").
-		hint(`"%s" is given twice`, p.Message())
+	first := len(made)
+	for i := range g.Rules {
+		if n, ok := at[g.Rules[i].Permission]; ok && g.Rules[i].Direction == d {
+			first = min(first, n)
+		}
+	}
+	if first < len(made) {
+		return fail("InvalidPermission.Duplicate", element("Rules", first), `the specified rule "%s" already exists`, made[first].Message())
+	}
+	return nil
 }
 
 // newRule checks one rule and gives it an id. It does not look at the group's other rules.
@@ -178,7 +186,7 @@ func (tx *Tx) revoke(in RevokeSecurityGroupInput, d Direction) (*RevokeResult, e
 			hint("group %s has no %s rule %q", g.GroupName, d, res.Unknown[0].Message())
 	}
 	c := *g
-	c.Rules = nil
+	c.Rules = make([]SecurityGroupRule, 0, len(g.Rules)-len(gone))
 	for _, r := range g.Rules {
 		if gone[r.ID] {
 			res.Revoked = append(res.Revoked, r)
@@ -209,21 +217,24 @@ func rulesByID(g *SecurityGroup, d Direction, ids []string) (map[string]bool, er
 
 // rulesByPermission finds the rules of the group that the permissions name, and the permissions that name none.
 func rulesByPermission(g *SecurityGroup, d Direction, ps []Permission) (gone map[string]bool, unknown []Permission, err error) {
-	ids := map[Permission]string{}
-	for i := range g.Rules {
-		if g.Rules[i].Direction == d {
-			ids[g.Rules[i].Permission] = g.Rules[i].ID
-		}
-	}
-	gone = map[string]bool{}
+	wanted := map[Permission]bool{} // true once it is found
+	order := make([]Permission, len(ps))
 	for i, p := range ps {
-		p, err := p.Normalize()
-		if err != nil {
+		if order[i], err = p.Normalize(); err != nil {
 			return nil, nil, within(err, element("Permissions", i))
 		}
-		if id, ok := ids[p]; ok {
-			gone[id] = true
-		} else {
+		wanted[order[i]] = false
+	}
+	gone = map[string]bool{}
+	for i := range g.Rules {
+		r := &g.Rules[i]
+		if _, ok := wanted[r.Permission]; ok && r.Direction == d {
+			wanted[r.Permission] = true
+			gone[r.ID] = true
+		}
+	}
+	for _, p := range order {
+		if !wanted[p] {
 			unknown = append(unknown, p)
 		}
 	}

@@ -52,9 +52,10 @@ func (tx *Tx) checkList(name string, maxEntries int) error {
 	return nil
 }
 
-// extend appends entries to a list that is not stored yet; a CIDR that it has gets the new description.
+// extend appends entries to a list that is not stored yet and shares its entries with no other; a CIDR that it has
+// gets the new description.
 func (l *PrefixList) extend(add []PrefixListEntry, field string) error {
-	entries := slices.Clone(l.Entries)
+	entries := l.Entries
 	seen := map[netip.Prefix]bool{}
 	for i, e := range add {
 		e.CIDR = e.CIDR.Masked()

@@ -3,6 +3,7 @@ package vpc_test
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,6 +18,8 @@ func entries(cidrs ...string) []vpc.PrefixListEntry {
 	return out
 }
 
+func entriesOf(l *vpc.PrefixList) []vpc.PrefixListEntry { return slices.Clone(l.Entries) }
+
 func TestPrefixListVersions(t *testing.T) {
 	f := newFixture(t, vpc.Config{})
 	name := "branches"
@@ -28,6 +31,12 @@ func TestPrefixListVersions(t *testing.T) {
 		if l.Version != 2 || !reflect.DeepEqual(l.Entries[1:], entries("10.1.0.0/16", "10.2.0.0/16")) {
 			t.Errorf("list %+v", l)
 		}
+		second, cidrs := l, entriesOf(l)
+		defer func() {
+			if !reflect.DeepEqual(entriesOf(second), cidrs) {
+				t.Errorf("version 2 was mutated: %v, was %v", entriesOf(second), cidrs)
+			}
+		}()
 		l, err = tx.ModifyManagedPrefixList(vpc.ModifyManagedPrefixListInput{ID: f.list.ID, CurrentVersion: 2, MaxEntries: 2, Name: &name,
 			Remove: []netip.Prefix{pfx("10.1.9.9/16")}, Add: []vpc.PrefixListEntry{{CIDR: pfx("198.51.100.0/24"), Description: "two"}}})
 		if err != nil {

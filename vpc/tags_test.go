@@ -66,6 +66,13 @@ func TestOwnerTags(t *testing.T) {
 		}
 		return err
 	})
+	mine = map[string]string{"k": "v"}
+	f.do(t, func(tx *vpc.Tx) error {
+		return errOf(tx.CreateVpc(vpc.CreateVpcInput{Owner: vpc.Owner{Name: "y", Tags: mine}, CIDR: pfx("10.0.0.0/16")}))
+	})
+	if len(mine) != 1 {
+		t.Errorf("the caller's map became %v", mine)
+	}
 }
 
 func TestTagErrors(t *testing.T) {

@@ -137,8 +137,14 @@ func TestLabs(t *testing.T) {
 	if len(mine) != 3 || mine[0].Kind() != vpc.KindVPC || mine[1].Kind() != vpc.KindRouteTable || mine[2].Kind() != vpc.KindSecurityGroup {
 		t.Errorf("lab a owns %v", ids(mine))
 	}
-	if all := v.LabObjects("lab"); len(all) != 19 {
+	all := v.LabObjects("lab")
+	if len(all) != 19 {
 		t.Errorf("lab owns %d objects: %v", len(all), ids(all))
+	}
+	for i := 1; i < len(all); i++ {
+		if a, b := all[i-1], all[i]; a.Kind() == b.Kind() && a.Metadata().ID >= b.Metadata().ID {
+			t.Errorf("%s stands before %s", a.Metadata().ID, b.Metadata().ID)
+		}
 	}
 }
 

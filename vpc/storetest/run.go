@@ -313,9 +313,14 @@ func ended(t *testing.T, open Open) {
 	var kept *vpc.Tx
 	update(t, s, func(tx *vpc.Tx) error { kept = tx; _, _, err := network(tx); return err })
 	n := len(s.View().Objects())
-	if _, err := kept.CreateVpc(vpc.CreateVpcInput{CIDR: netip.MustParsePrefix("10.0.0.0/16")}); err == nil {
-		t.Error("a command worked after its transaction")
+	late := func(what string) {
+		if _, err := kept.CreateVpc(vpc.CreateVpcInput{CIDR: netip.MustParsePrefix("10.0.0.0/16")}); err == nil {
+			t.Errorf("a command worked after its transaction was %s", what)
+		}
 	}
+	late("committed")
+	_, _ = s.Update(t.Context(), func(tx *vpc.Tx) error { kept = tx; return errGiveUp })
+	late("given up")
 	if len(s.View().Objects()) != n {
 		t.Error("it changed the store")
 	}
