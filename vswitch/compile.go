@@ -111,7 +111,7 @@ func (c *compiler) membership(v *vpc.View) map[uint32]string {
 func (c *compiler) network(s *Snapshot, v *vpc.View, w *vpc.VPC, members map[uint32]string) {
 	n := &network{id: w.ID, vpc: w, reevaluate: w.Tags[TagOnRuleChange] == "reevaluate", addrs: map[packet.Addr]*eni{}, macs: map[packet.MAC]*eni{}}
 	old := c.prev.networks[w.ID]
-	changed := old == nil
+	changed := old == nil || old.reevaluate != n.reevaluate // what it decided before must be asked again
 	subnets := map[string]*subnet{}
 	for _, sn := range v.Subnets(w.ID) {
 		sub, moved := c.subnet(v, sn)

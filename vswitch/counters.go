@@ -6,6 +6,7 @@ import "sync/atomic"
 type tally struct {
 	frames, packets, bytes uint64 // received: frames and super-frames, wire packets, IP bytes
 	split                  uint64 // super-frames split for an output without offload
+	merged                 uint64 // frames that became part of a super-frame
 	reasons                [numReasons]uint64
 }
 
@@ -15,6 +16,7 @@ type counts struct {
 	// what other ports' workers wrote here
 	sent, sentPackets, sentBytes atomic.Uint64
 	split                        atomic.Uint64
+	merged                       atomic.Uint64
 	reasons                      [numReasons]atomic.Uint64
 }
 
@@ -24,6 +26,7 @@ func (c *counts) take(t *tally) {
 	c.packets.Add(t.packets)
 	c.bytes.Add(t.bytes)
 	c.split.Add(t.split)
+	c.merged.Add(t.merged)
 	for r, n := range t.reasons {
 		if n != 0 {
 			c.reasons[r].Add(n)
@@ -39,6 +42,7 @@ type Counters struct {
 	Packets     uint64            `json:"packets"`      // wire packets they stand for
 	Bytes       uint64            `json:"bytes"`        // their IP bytes; 0 for what is not IP
 	Split       uint64            `json:"split"`        // of these, super-frames split for an output without offload
+	Merged      uint64            `json:"merged"`       // of these, frames that became part of a super-frame on their way out
 	Sent        uint64            `json:"sent"`         // frames and super-frames written to the port
 	SentPackets uint64            `json:"sent_packets"` // wire packets they stand for
 	SentBytes   uint64            `json:"sent_bytes"`   // their IP bytes
@@ -53,6 +57,7 @@ func (c *counts) addTo(out *Counters) {
 	out.SentPackets += c.sentPackets.Load()
 	out.SentBytes += c.sentBytes.Load()
 	out.Split += c.split.Load()
+	out.Merged += c.merged.Load()
 	for r := range c.reasons {
 		if n := c.reasons[r].Load(); n != 0 {
 			out.Reasons[Reason(r).String()] += n

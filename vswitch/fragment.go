@@ -23,10 +23,12 @@ type fragmentKey struct {
 
 // fragmentVia is the way that the first fragment was allowed.
 type fragmentVia struct {
-	dst     uint32
-	out, in conntrack.Ref
-	verdict [2]verdict
-	until   int64
+	dst              uint32
+	out, in          conntrack.Ref
+	verdict          [2]verdict
+	policy           [2]uint32 // generations that the verdicts are of
+	srcPort, dstPort uint16
+	until            int64
 }
 
 // fragments remembers first fragments that were let through: later ones carry no ports and follow
@@ -46,7 +48,10 @@ func keyOfFragment(e *eni, h *packet.Headers) fragmentKey {
 // admit lets the rest of p's datagram through.
 func (f *fragments) admit(p *passage, now int64) {
 	out, in := &p.legs[conntrack.Out], &p.legs[conntrack.In]
-	v := fragmentVia{dst: in.eni.num, verdict: [2]verdict{in.verdict, out.verdict}, until: now + int64(fragmentTimeout)}
+	v := fragmentVia{
+		dst: in.eni.num, verdict: [2]verdict{in.verdict, out.verdict}, policy: [2]uint32{in.eni.policy.gen, out.eni.policy.gen},
+		srcPort: p.h.SrcPort, dstPort: p.h.DstPort, until: now + int64(fragmentTimeout),
+	}
 	if out.half != nil {
 		v.out = out.half.Ref()
 	}
@@ -69,9 +74,9 @@ func (f *fragments) find(k fragmentKey, now int64) (fragmentVia, bool) {
 	return v, ok && now < v.until
 }
 
-// expire removes what ran out; at most once a second unless the table is full.
+// expire removes what ran out; at most once a second, also when the table is full.
 func (f *fragments) expire(now int64) {
-	if now < f.next && len(f.via) < maxFragments {
+	if now < f.next {
 		return
 	}
 	f.next = now + int64(time.Second)
@@ -84,9 +89,13 @@ func (f *fragments) expire(now int64) {
 
 // followFirst sends a later fragment the way of its first, and counts it on the same halves.
 func (w *worker) followFirst(p *passage) {
+	dst, reason := w.route(p)
+	if reason != ReasonNone {
+		p.reason = reason
+		return
+	}
 	v, ok := w.sw.fragments.find(keyOfFragment(w.src, &p.h), w.now)
-	dst := w.cur.eni(v.dst)
-	if !ok || dst == nil {
+	if !ok || dst.num != v.dst || !v.stands(conntrack.Out, w.src) || !v.stands(conntrack.In, dst) {
 		p.reason = ReasonFragment
 		return
 	}
@@ -94,5 +103,12 @@ func (w *worker) followFirst(p *passage) {
 	in.eni = dst
 	out.verdict, in.verdict = v.verdict[conntrack.Out], v.verdict[conntrack.In]
 	out.half, in.half = w.table.Resolve(v.out), w.table.Resolve(v.in)
+	p.h.SrcPort, p.h.DstPort = v.srcPort, v.dstPort // for the record
 	p.reason = dst.reachable()
+}
+
+// stands tells whether the first fragment's verdict at an interface still holds. There are no ports to judge
+// anew by: unless its flow is tracked, the rest of a datagram goes with the rules that admitted it.
+func (v *fragmentVia) stands(d conntrack.Dir, e *eni) bool {
+	return v.policy[d] == e.policy.gen || v.verdict[d].tracked && !e.net.reevaluate
 }

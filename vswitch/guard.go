@@ -23,13 +23,13 @@ func (w *worker) admit(p *passage) Reason {
 		return ReasonDetached
 	case h.Kind == packet.Unknown:
 		return malformedReason(h.Why)
-	case p.packets == 0:
-		return ReasonBadGSO
+	case p.reason != ReasonNone:
+		return p.reason
 	case h.SrcMAC != w.src.mac:
 		return ReasonSpoofedMAC
 	case h.Kind == packet.ARP:
 		return w.answerARP(p)
-	case p.frame.GSO.Type == packet.GSONone && int(h.End-h.L3) > w.link.mtu:
+	case p.wireLen() > w.link.mtu:
 		return ReasonOversize
 	case h.Kind == packet.IPv6 && isNeighborDiscovery(h):
 		return w.answerNeighbor(p)
@@ -39,11 +39,20 @@ func (w *worker) admit(p *passage) Reason {
 	return w.admitIP(p)
 }
 
+// wireLen is the length of the IP packet, or of the largest that a super-frame stands for.
+func (p *passage) wireLen() int {
+	whole, headers := int(p.h.End-p.h.L3), int(p.h.Payload-p.h.L3)
+	if p.frame.GSO.Type == packet.GSONone {
+		return whole
+	}
+	return min(whole, headers+int(p.frame.GSO.SegSize))
+}
+
 // admitIP checks addresses: the source/dest check, and traffic for the router.
 func (w *worker) admitIP(p *passage) Reason {
 	h := &p.h
 	switch {
-	case w.src.subnet.isRouter(h.Dst):
+	case h.DstMAC == RouterMAC && w.src.subnet.isRouter(h.Dst):
 		return w.answerRouter(p)
 	case isLinkLocal(h.Src) || isLinkLocal(h.Dst):
 		return ReasonLinkLocal
@@ -91,7 +100,7 @@ func (w *worker) answerARP(p *passage) Reason {
 	if !ok {
 		return ReasonARPUnanswered
 	}
-	w.reply(packet.ARPReply(w.replies.next(), h, mac))
+	w.reply(packet.ARPReply(w.replies.next(), h, mac), 0)
 	return ReasonARP
 }
 
@@ -111,7 +120,8 @@ func (w *worker) answerNeighbor(p *passage) Reason {
 	if !ok {
 		return ReasonNDUnanswered
 	}
-	w.reply(packet.NeighborAdvertisement(w.replies.next(), h, mac, mac == RouterMAC))
+	f := packet.NeighborAdvertisement(w.replies.next(), h, mac, mac == RouterMAC)
+	w.reply(f, len(f)-packet.EthernetLen)
 	return ReasonNeighbor
 }
 
@@ -136,16 +146,16 @@ func (w *worker) answerRouter(p *passage) Reason {
 	if h.Frag != packet.NotFragment || !packet.EchoReply(p.frame.Buf, h) {
 		return ReasonRouterAddress
 	}
-	w.reply(p.frame.Buf)
+	w.reply(p.frame.Buf[:h.End], int(h.End)-packet.EthernetLen)
 	return ReasonRouter
 }
 
-// reply sends a frame of the switch's own back to where the worker reads from.
-func (w *worker) reply(frame []byte) {
+// reply sends a frame of the switch's own, with so many bytes of IP, back to where the worker reads from.
+func (w *worker) reply(frame []byte, bytes int) {
 	if w.trace != nil {
 		return
 	}
-	w.out.add(w.src.link, w.replies.frame(frame), size{1, uint64(len(frame) - packet.EthernetLen)})
+	w.out.add(w.src.link, w.replies.frame(frame), nil, size{1, uint64(bytes)})
 }
 
 // replyRoom is the size of the largest reply built afresh: a neighbour advertisement with its option.
@@ -208,5 +218,11 @@ func (e *eni) takes(a packet.Addr) Reason {
 	return ReasonNone
 }
 
-// reachedBy tells whether a frame with the MAC may go to the interface that its flow's half names.
-func (e *eni) reachedBy(mac packet.MAC) bool { return mac == RouterMAC || mac == e.mac }
+// reaches tells whether a frame may go to the interface that its flow's half names. The half does not
+// know which next hop the frame names, and not the source/dest check.
+func (e *eni) reaches(dst *eni, h *packet.Headers) bool {
+	if h.DstMAC == RouterMAC {
+		return dst.owns(h.Dst)
+	}
+	return h.DstMAC == dst.mac && dst.subnet == e.subnet && dst.takes(h.Dst) == ReasonNone
+}

@@ -17,6 +17,9 @@ func (w *worker) judge(p *passage) {
 		return
 	}
 	out := &p.legs[conntrack.Out]
+	if out.half == nil && w.opened {
+		w.track(p) // an earlier frame of the batch may have opened it
+	}
 	w.leg(p, out, conntrack.Out)
 	if out.reason.Rejected() {
 		w.commit(p, out, conntrack.Out)
@@ -36,7 +39,7 @@ func (w *worker) next(p *passage, out *leg) Reason {
 	in := &p.legs[conntrack.In]
 	if out.cached {
 		if half := w.table.Resolve(out.half.Next(conntrack.Out)); half != nil {
-			if e := w.cur.eni(half.ENI()); e != nil && e.reachedBy(p.h.DstMAC) {
+			if e := w.cur.eni(half.ENI()); e != nil && w.src.reaches(e, &p.h) {
 				in.eni, in.half = e, half
 				return e.reachable()
 			}
@@ -127,30 +130,53 @@ func (w *worker) decide(p *passage, l *leg, d conntrack.Dir) verdict {
 		return verdict{reason: ReasonRule, tracked: true, rule: h.Rule(d)}
 	}
 	q := query(p, l.eni, d)
-	var v sg.Verdict
-	if d == conntrack.Out {
-		v = l.eni.policy.Egress(&q)
-	} else {
-		v = l.eni.policy.Ingress(&q)
-	}
+	v := l.eni.policy.ask(d, &q)
 	if !v.Accept {
 		return verdict{reason: ReasonNoRule}
 	}
-	return verdict{reason: ReasonRule, tracked: v.Tracked, rule: v.Rule}
+	return verdict{reason: ReasonRule, tracked: v.Tracked && opens(&p.h), rule: v.Rule}
+}
+
+// ask judges a packet that leaves the instance or enters it.
+func (p *policy) ask(d conntrack.Dir, q *sg.Query) sg.Verdict {
+	if d == conntrack.Out {
+		return p.Egress(q)
+	}
+	return p.Ingress(q)
+}
+
+// opens tells whether a packet may open a tracked connection. A segment from the middle of one must not: its
+// direction's rules admit it, but the other direction's replies would need none, and a connection that was
+// cut with its rule would come back with the first segment of the other side.
+func opens(h *packet.Headers) bool {
+	const handshake = packet.SYN | packet.ACK | packet.FIN | packet.RST
+	return h.Proto != packet.ProtoTCP || h.TCPFlags&handshake == packet.SYN
 }
 
 // stands tells whether the rules would still open a tracked connection. For a VPC that does not let
 // connections outlive their rules.
 func (w *worker) stands(p *passage, l *leg, d conntrack.Dir) bool {
 	q, opener := query(p, l.eni, d), l.half.Opener()
-	if opener != d { // an answer: its source port is what the rules were asked for
-		q.Port = p.h.SrcPort
-		q.Type, q.Code = uint8(p.h.SrcPort>>8), uint8(p.h.SrcPort)
+	if opener != d {
+		q = answered(p, q)
 	}
-	if opener == conntrack.Out {
-		return l.eni.policy.Egress(&q).Accept
-	}
-	return l.eni.policy.Ingress(&q).Accept
+	return l.eni.policy.ask(opener, &q).Accept
+}
+
+// answered turns the query for a packet into that for the one it answers: its source port is what the rules
+// were asked for.
+func answered(p *passage, q sg.Query) sg.Query {
+	q.Port = p.h.SrcPort
+	q.Type, q.Code = uint8(p.h.SrcPort>>8), uint8(p.h.SrcPort)
+	return q
+}
+
+// answersUntracked tells whether a packet without a half may answer an untracked flow. Such a flow uses no
+// allowance, so neither do its answers.
+func (w *worker) answersUntracked(p *passage, l *leg, d conntrack.Dir) bool {
+	q := answered(p, query(p, l.eni, d))
+	v := l.eni.policy.ask(1-d, &q)
+	return v.Accept && !v.Tracked
 }
 
 // query is what the rules of an interface are asked of a frame.
@@ -174,18 +200,28 @@ func (w *worker) commit(p *passage, l *leg, d conntrack.Dir) Reason {
 	if l.half == nil {
 		return w.open(p, l, d)
 	}
-	h := l.half
-	switch v := h.Verdict(d); {
-	case l.renew || w.turns(l, d):
-		w.sw.drain(h)
-		h.Reset(w.init(p, l, d), w.now)
-	case v.Known && v.Accept != l.reason.Accepted():
-		w.sw.drain(h)
-	case d == h.Opener() && l.tracked != h.Tracked():
+	h, v, renew := l.half, l.half.Verdict(d), l.renew || w.turns(l, d)
+	if !renew && d == h.Opener() && l.tracked != h.Tracked() {
 		h.SetTracked(l.tracked)
 	}
-	w.write(l, d)
+	if renew || !v.Known || v.Accept != l.reason.Accepted() {
+		w.turn(p, l, d, renew)
+	} else {
+		w.write(l, d)
+	}
 	return ReasonNone
+}
+
+// turn changes a half's verdict for what is counted from now on; what was counted belongs to the old one.
+func (w *worker) turn(p *passage, l *leg, d conntrack.Dir, renew bool) {
+	mu := w.sw.turning.of(l.half)
+	mu.Lock()
+	defer mu.Unlock()
+	w.sw.drainHalf(l.half)
+	if renew {
+		l.half.Reset(w.init(p, l, d), w.now)
+	}
+	w.write(l, d)
 }
 
 // turns tells whether a new judgement makes a connection of what was rejected, or the reverse.
@@ -204,12 +240,12 @@ func (w *worker) open(p *passage, l *leg, d conntrack.Dir) Reason {
 	}
 	h, inserted, err := w.table.Insert(&k, w.table.Hash(&k), w.init(p, l, d), w.now)
 	if err != nil {
-		if l.tracked && l.reason.Accepted() {
+		if l.tracked && l.reason.Accepted() && !w.answersUntracked(p, l, d) {
 			return ReasonTableFull
 		}
 		return ReasonNone
 	}
-	l.half = h
+	l.half, w.opened = h, true
 	if inserted && l.reason == ReasonRule && w.trace == nil {
 		w.sw.hits.count(l.rule, w.sw.clock.Wall())
 	}

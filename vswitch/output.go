@@ -15,7 +15,7 @@ func (w *worker) emit(p *passage) {
 		w.trace.delivered = dst
 		return
 	}
-	w.out.add(dst.link, p.frame, size{p.packets, p.bytes})
+	w.out.add(dst.link, p.frame, &p.h, size{p.packets, p.bytes})
 }
 
 // outputs gathers a batch's frames by port, in order.
@@ -30,6 +30,8 @@ type output struct {
 	n      int
 	frames [2 * BatchSize]*Frame
 	sizes  [2 * BatchSize]size
+	heads  [2 * BatchSize]*packet.Headers // nil for the switch's own
+	merged uint64                         // frames that became part of another
 }
 
 // size is what a frame stands for on a wire.
@@ -38,9 +40,9 @@ type size struct {
 	bytes   uint64 // of IP
 }
 
-func (o *outputs) add(l *link, f *Frame, z size) {
+func (o *outputs) add(l *link, f *Frame, h *packet.Headers, z size) {
 	out := o.find(l)
-	out.frames[out.n], out.sizes[out.n] = f, z
+	out.frames[out.n], out.heads[out.n], out.sizes[out.n] = f, h, z
 	out.n++
 }
 
@@ -52,7 +54,7 @@ func (o *outputs) find(l *link) *output {
 	}
 	out := &o.list[o.n]
 	o.n++
-	out.link, out.n = l, 0
+	out.link, out.n, out.merged = l, 0, 0
 	return out
 }
 
@@ -62,6 +64,8 @@ func (w *worker) flush() {
 	for i := range w.out.list[:w.out.n] {
 		out := &w.out.list[i]
 		if out.whole() {
+			w.merger.merge(out)
+			w.tally.merged += out.merged
 			w.send(out.link, out.frames[:out.n], out.sizes[:out.n])
 		} else {
 			w.sendEach(out)

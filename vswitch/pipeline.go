@@ -44,6 +44,7 @@ func (w *worker) run(b *Batch) {
 // stages is a frame's journey. An explanation takes the same.
 func (w *worker) stages(b *Batch) {
 	ps := w.passages[:b.Len()]
+	w.opened = false
 	for i := range ps {
 		w.parse(&ps[i], b.Frame(i))
 	}
@@ -73,9 +74,11 @@ func (w *worker) parse(p *passage, f *Frame) {
 	p.legs[conntrack.Out] = leg{eni: w.src}
 	p.legs[conntrack.In] = leg{}
 	p.h.Parse(f.Buf)
-	// Nothing that the metadata would have done later may touch what the rules are asked of; what does not
-	// fit its frame counts no packet.
-	p.packets, p.bytes = packet.Segments(&p.h, f.GSO)
+	// Nothing that the metadata would have done later may touch what the rules are asked of: a frame that it
+	// does not fit is dropped. Whatever it pretends to be, it counts as one.
+	if p.packets, p.bytes = packet.Segments(&p.h, f.GSO); p.packets == 0 {
+		p.packets, p.reason = 1, ReasonBadGSO
+	}
 	w.tally.frames++
 	w.tally.packets += uint64(p.packets)
 	w.tally.bytes += p.bytes
@@ -91,6 +94,7 @@ func (w *worker) track(p *passage) {
 }
 
 // rewrite is stage 6: the MACs as the implicit router sets them. The TTL stays: AWS's router does not lower it.
+// What lies behind the IP packet was neither judged nor counted, and stays behind.
 func (w *worker) rewrite(p *passage) {
 	if p.reason != ReasonNone {
 		return
@@ -99,6 +103,7 @@ func (w *worker) rewrite(p *passage) {
 	if p.h.DstMAC == RouterMAC {
 		src = RouterMAC
 	}
+	p.frame.Buf = p.frame.Buf[:p.h.End]
 	packet.SetMACs(p.frame.Buf, p.legs[conntrack.In].eni.mac, src)
 }
 
@@ -119,7 +124,8 @@ func (w *worker) account(p *passage) {
 }
 
 func (w *worker) accountLeg(p *passage, l *leg, d conntrack.Dir) {
-	if l.half == nil || l.reason == ReasonAfterClose || w.trace != nil {
+	// A half's counts are of its present verdict; a later frame of the batch may have turned that.
+	if l.half == nil || l.half.Verdict(d).Accept != l.reason.Accepted() || l.reason == ReasonAfterClose || w.trace != nil {
 		w.record(p, l, d)
 		return
 	}

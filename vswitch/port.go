@@ -11,12 +11,31 @@ const MaxFrame = 14 + 65535
 type Frame struct {
 	Buf []byte
 	GSO packet.GSO
+	// Tail is payload that follows Buf: of a super-frame that the switch merged, for ports whose Offload has
+	// Gather. It is nil in all other frames.
+	Tail [][]byte
 }
+
+// Len is the length of the whole frame.
+func (f *Frame) Len() int {
+	n := len(f.Buf)
+	for _, t := range f.Tail {
+		n += len(t)
+	}
+	return n
+}
+
+// MaxTail is the most pieces that a Tail has.
+const MaxTail = BatchSize
 
 // Offload says which unfinished frames a port accepts in Write. What it does not accept, the switch
 // completes first: checksums are filled in, super-frames are split.
 type Offload struct {
 	Csum, TSO4, TSO6, USO, ECN bool
+
+	// Gather: a frame may come in pieces (Frame.Tail), and the switch may therefore merge frames of a
+	// flow into super-frames of the kinds above, because a write costs more than the pieces.
+	Gather bool
 }
 
 // Port is the data plane's end of an instance's link.

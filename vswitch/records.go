@@ -1,6 +1,8 @@
 package vswitch
 
 import (
+	"sync"
+
 	"github.com/vpclab/vpclab/flowlogs"
 	"github.com/vpclab/vpclab/packet"
 	"github.com/vpclab/vpclab/vswitch/conntrack"
@@ -30,8 +32,25 @@ func (s *Switch) DrainRecords() {
 	})
 }
 
+// turning keeps the counts of a half together with the verdict that they were counted under, while one
+// goroutine takes them and another changes it. Counting itself takes no lock.
+type turning [64]sync.Mutex
+
+func (t *turning) of(h *conntrack.Half) *sync.Mutex {
+	k := h.Key()
+	return &t[(k.ENI^uint32(k.InsidePort)^uint32(k.OutsidePort))%uint32(len(t))]
+}
+
 // drain moves one half's counts into the flow log.
 func (s *Switch) drain(h *conntrack.Half) {
+	mu := s.turning.of(h)
+	mu.Lock()
+	defer mu.Unlock()
+	s.drainHalf(h)
+}
+
+// drainHalf is drain for who holds the half's lock.
+func (s *Switch) drainHalf(h *conntrack.Half) {
 	var offset int64
 	for d := conntrack.In; d <= conntrack.Out; d++ {
 		c := h.Drain(d)

@@ -34,6 +34,7 @@ type Switch struct {
 	table     *conntrack.Table
 	fragments *fragments
 	hits      hits
+	turning   turning
 	snap      atomic.Pointer[Snapshot]
 
 	mu       sync.Mutex // serialises changes; frames never wait for it
@@ -41,7 +42,6 @@ type Switch struct {
 	view     *vpc.View
 	links    map[string]*link // by interface id
 	gone     counts           // of ports that were detached
-	sealed   int64            // wall time up to which windows were sealed
 }
 
 // New returns a switch without ports on an empty model.
@@ -179,6 +179,7 @@ func (c *counts) keep(l *counts) {
 	c.sentPackets.Add(l.sentPackets.Load())
 	c.sentBytes.Add(l.sentBytes.Load())
 	c.split.Add(l.split.Load())
+	c.merged.Add(l.merged.Load())
 	for r := range c.reasons {
 		c.reasons[r].Add(l.reasons[r].Load())
 	}

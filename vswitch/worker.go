@@ -24,8 +24,10 @@ type worker struct {
 	tally    tally
 	batch    Batch
 	passages [BatchSize]passage
+	opened   bool // a frame of this batch made a half
 	out      outputs
 	replies  replies
+	merger   merger
 	trace    *Trace // nil in traffic
 
 	// for frames that their output cannot take as they are

@@ -1,6 +1,7 @@
 package vswitch
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"net/netip"
@@ -201,7 +202,7 @@ func (p *stubPort) Write(_ int, frames []*Frame) int {
 		return 0
 	}
 	for _, f := range frames {
-		p.out = append(p.out, append([]byte(nil), f.Buf...))
+		p.out = append(p.out, bytes.Join(append([][]byte{f.Buf}, f.Tail...), nil))
 		p.gso = append(p.gso, f.GSO)
 	}
 	return len(frames)

@@ -73,6 +73,28 @@ func BenchmarkHit(b *testing.B) {
 				h.Count(conntrack.Out, 1, 1400, 0, int64(i)*100)
 			}
 		})
+		b.Run(name+"/batch", func(b *testing.B) { // as above, a batch's look-ups together
+			var keys [32]packet.Key
+			var hashes [32]uint64
+			var halves [32]*conntrack.Half
+			b.ReportAllocs()
+			r.Enter()
+			defer r.Leave()
+			for i := 0; b.Loop(); i++ {
+				if i%32 != 0 {
+					continue
+				}
+				for j := range keys {
+					keys[j] = order[(i+j)&(len(order)-1)]
+					hashes[j] = t.Hash(&keys[j])
+				}
+				t.LookupBatch(keys[:], hashes[:], halves[:])
+				for _, h := range halves {
+					h.TrackSegment(conntrack.Out, conntrack.Segment{}, int64(i)*100)
+					h.Count(conntrack.Out, 1, 1400, 0, int64(i)*100)
+				}
+			}
+		})
 		b.Run(name+"/miss", func(b *testing.B) {
 			b.ReportAllocs()
 			r.Enter()

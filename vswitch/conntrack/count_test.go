@@ -74,7 +74,7 @@ func TestDrainExact(t *testing.T) {
 	fill(t, tab, 0, 1)
 	k := flowKey(0)
 	h := tab.Lookup(&k, tab.Hash(&k))
-	const counters, drainers, each = 4, 2, 20_000
+	const counters, drainers, each = 3, 2, 300_000
 	var counting, draining sync.WaitGroup
 	done := make(chan struct{})
 	for g := range counters {

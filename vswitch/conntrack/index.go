@@ -19,9 +19,9 @@ const (
 	homeMask     = segmentSlots - 1
 	segmentFull  = segmentSlots * 7 / 8
 
-	tagBits  = 32 - localBits
-	tagMask  = 1<<tagBits - 1
-	maxDepth = 32 // bits of a hash: 12 tag, 32 directory, 12 shard
+	// Of a hash, the lowest 12 bits are the tag, the next ones lead through the directory, the highest to the shard.
+	tagBits = 32 - localBits
+	tagMask = 1<<tagBits - 1
 )
 
 type segment [segmentSlots]atomic.Uint32

@@ -38,7 +38,9 @@ func (t *Table) Insert(k *packet.Key, hash uint64, in Init, now int64) (h *Half,
 		case nil:
 			return h, inserted, nil
 		case errForgotten:
-			err = n.of(t)
+			if err = n.of(t); err != nil {
+				return nil, false, err
+			}
 		case errNoSlot:
 			if fresh = !t.wake(s); fresh && !t.pages.grow() {
 				return nil, false, t.refuse(&n, ErrFull)

@@ -52,6 +52,12 @@ func TestAllocs(t *testing.T) {
 		},
 		"reset": func() { w.Lookup(&k, w.Hash(&k)).Reset(conntrack.Init{TCPFlags: packet.SYN}, w.now) },
 		"batch": w.batch,
+		"look-ups": func() {
+			keys, hashes, halves := [2]packet.Key{k, miss}, [2]uint64{w.Hash(&k), w.Hash(&miss)}, [2]*conntrack.Half{}
+			if w.LookupBatch(keys[:], hashes[:], halves[:]); halves[0] == nil || halves[1] != nil {
+				t.Error(halves)
+			}
+		},
 		"sweep": func() { w.Sweep(w.now, 100) },
 		"insert": func() {
 			next++

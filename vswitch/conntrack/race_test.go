@@ -165,7 +165,9 @@ func TestMissIsExact(t *testing.T) {
 		}
 		r.Enter()
 		k := flowKey(i % steady)
-		if tab.Lookup(&k, tab.Hash(&k)) == nil {
+		var batch [1]*conntrack.Half
+		tab.LookupBatch([]packet.Key{k}, []uint64{tab.Hash(&k)}, batch[:])
+		if tab.Lookup(&k, tab.Hash(&k)) == nil || batch[0] == nil {
 			t.Fatalf("flow %d was missed", i%steady)
 		}
 		r.Leave()

@@ -84,8 +84,7 @@ type limitSets struct {
 // maxLimits bounds the sets: a slot has 16 bits for the number.
 const maxLimits = 1 << 16
 
-// number returns the set's number. Past maxLimits different sets, the nearest in size to be had is
-// the defaults': false says so.
+// number returns the set's number, and false if there are maxLimits different ones already.
 func (s *limitSets) number(l limits) (uint16, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -38,6 +38,7 @@ func TestTimeouts(t *testing.T) {
 		{"UDP one direction", 17, []step{{out, 0}, {out, 0}, {out, 0}}, 30 * time.Second},
 		{"UDP request-response", 17, []step{{out, 0}, {in, 0}}, 30 * time.Second},
 		{"UDP request, two responses", 17, []step{{out, 0}, {in, 0}, {in, 0}}, 30 * time.Second},
+		{"UDP request, many responses", 17, []step{{out, 0}, {in, 0}, {in, 0}, {in, 0}, {in, 0}}, 30 * time.Second},
 		{"UDP another request", 17, []step{{out, 0}, {in, 0}, {out, 0}, {out, 0}}, 30 * time.Second},
 		{"UDP two request-responses", 17, []step{{out, 0}, {in, 0}, {out, 0}, {in, 0}}, 180 * time.Second},
 		{"UDP stream", 17, []step{{out, 0}, {in, 0}, {out, 0}, {in, 0}, {in, 0}, {out, 0}}, 180 * time.Second},

@@ -228,7 +228,7 @@ func (p *pair) finish(owed map[packet.Key]conntrack.Counters) {
 func TestTwin(t *testing.T) {
 	for seed := range uint64(6) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		newPair(t, seed+1).run(30_000, r.IntN)
+		newPair(t, seed+1).run(15_000, r.IntN)
 	}
 }
 

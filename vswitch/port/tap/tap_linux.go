@@ -189,8 +189,8 @@ func (p *Port) negotiate(fd int) {
 		flags int
 		gives vswitch.Offload
 	}{
-		{tunCsum | tunTSO4 | tunTSO6 | tunTSOECN | tunUSO4 | tunUSO6, vswitch.Offload{Csum: true, TSO4: true, TSO6: true, ECN: true, USO: true}},
-		{tunCsum | tunTSO4 | tunTSO6 | tunTSOECN, vswitch.Offload{Csum: true, TSO4: true, TSO6: true, ECN: true}},
+		{tunCsum | tunTSO4 | tunTSO6 | tunTSOECN | tunUSO4 | tunUSO6, vswitch.Offload{Csum: true, TSO4: true, TSO6: true, ECN: true, Gather: true, USO: true}},
+		{tunCsum | tunTSO4 | tunTSO6 | tunTSOECN, vswitch.Offload{Csum: true, TSO4: true, TSO6: true, ECN: true, Gather: true}},
 		{tunCsum, vswitch.Offload{Csum: true}},
 	} {
 		if unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, try.flags) == nil {

@@ -15,7 +15,7 @@ import (
 // would else be made anew, on the heap, for each batch.
 type writer struct {
 	hdr    [packet.VnetMrgLen]byte
-	vecs   [2]unix.Iovec
+	vecs   [2 + vswitch.MaxTail]unix.Iovec
 	run    func(fd uintptr)
 	port   *Port
 	frames []*vswitch.Frame
@@ -43,7 +43,10 @@ func (p *Port) Write(q int, frames []*vswitch.Frame) int {
 	w.vecs[0].SetLen(p.vnetLen)
 	_ = p.queues[q%len(p.queues)].raw.Control(w.run) // closed: none taken
 	taken := w.taken
-	w.port, w.frames, w.vecs[1].Base = nil, nil, nil
+	w.port, w.frames = nil, nil
+	for i := range w.vecs[1:] {
+		w.vecs[1+i].Base = nil
+	}
 	writers.Put(w)
 	return taken
 }
@@ -64,12 +67,12 @@ func (w *writer) writeAll(fd uintptr) {
 // writeOne sends one frame, with its virtio-net header in front. The receiver's stack runs inside the
 // call. EINVAL also stands for a frame that asks for what the device was not opened for.
 func (w *writer) writeOne(fd uintptr, f *vswitch.Frame) syscall.Errno {
-	if len(f.Buf) == 0 || len(f.Buf) > vswitch.MaxFrame {
+	if len(f.Buf) == 0 || len(f.Buf) > vswitch.MaxFrame || len(f.Tail) > vswitch.MaxTail {
 		return unix.EINVAL
 	}
 	vnetLen := w.port.vnetLen
 	if vnetLen == 0 {
-		if f.GSO.Type != packet.GSONone || f.GSO.NeedsCsum {
+		if f.Tail != nil || f.GSO.Type != packet.GSONone || f.GSO.NeedsCsum {
 			return unix.EINVAL
 		}
 		return retry(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(&f.Buf[0])), uintptr(len(f.Buf)))
@@ -79,7 +82,11 @@ func (w *writer) writeOne(fd uintptr, f *vswitch.Frame) syscall.Errno {
 	}
 	w.vecs[1].Base = &f.Buf[0]
 	w.vecs[1].SetLen(len(f.Buf))
-	return retry(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&w.vecs[0])), 2)
+	for i, t := range f.Tail {
+		w.vecs[2+i].Base = &t[0]
+		w.vecs[2+i].SetLen(len(t))
+	}
+	return retry(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&w.vecs[0])), uintptr(2+len(f.Tail)))
 }
 
 // retry is RawSyscall that goes on after a signal.
