@@ -28,7 +28,7 @@ func (c *checker) vpcCIDRs(v *VPC, path string) {
 	p := child(path, "cidr6")
 	switch {
 	case !v.CIDR6.IsValid() || !c.ok(p):
-	case v.CIDR6.Addr().Is4() || v.CIDR6.Bits() != 56:
+	case v.CIDR6.Bits() != 56:
 		c.fail(p, "write an IPv6 /56 such as fd00:1::/56", "%s cannot be a VPC's IPv6 block", v.CIDR6)
 	case v.CIDR6.Overlaps(servicesV6):
 		c.fail(p, "choose another /56, such as fd00:1::/56", "%s is in %s, where AWS's own services are", v.CIDR6, servicesV6)
@@ -98,7 +98,7 @@ func (c *checker) subnetCIDR6(s *Subnet, path string) {
 	switch v := s.VPC; {
 	case !v.CIDR6.IsValid():
 		c.fail(p, "give the VPC a cidr6 first", "VPC %s has no IPv6 block", v.Name)
-	case s.CIDR6.Addr().Is4() || s.CIDR6.Bits() != 64:
+	case s.CIDR6.Bits() != 64:
 		c.fail(p, fmt.Sprintf("write a /64 of %s", v.CIDR6), "%s cannot be a subnet's IPv6 block", s.CIDR6)
 	case !contains(v.CIDR6, s.CIDR6):
 		c.fail(p, fmt.Sprintf("write a /64 of %s", v.CIDR6), "%s is not inside VPC %s (%s)", s.CIDR6, v.Name, v.CIDR6)

@@ -22,7 +22,7 @@ type decoder struct {
 }
 
 // maxNodes bounds what a file's aliases may expand to.
-const maxNodes = 1 << 20
+const maxNodes = 1 << 18
 
 func newDecoder(src *source) *decoder {
 	return &decoder{src: src, spans: map[string]span{}, broken: map[string]bool{}, anchors: map[string]ast.Node{}, budget: maxNodes}
@@ -49,10 +49,13 @@ func (d *decoder) badAt(at span, path, wrong, right string) {
 
 // report reports a problem that does not spoil the value at the path.
 func (d *decoder) report(at span, path, wrong, right string) {
-	d.problems = append(d.problems, &Problem{
-		File: d.src.name, Line: at.line, Col: at.col, Path: path, Wrong: wrong, Right: right, Excerpt: d.src.excerpt(at),
-	})
+	if len(d.problems) < maxCollected {
+		d.problems = append(d.problems, &Problem{File: d.src.name, Line: at.line, Col: at.col, Path: path, Wrong: wrong, Right: right, length: at.length})
+	}
 }
+
+// maxCollected bounds the problems that are kept to be sorted.
+const maxCollected = 1000
 
 // field is one field of a struct as its yaml tag says.
 type field struct {
@@ -109,9 +112,7 @@ func (d *decoder) resolve(n ast.Node, path string) ast.Node {
 			d.bad(n, path, fmt.Sprintf("the alias *%s has no anchor before it", name), "write &"+name+" before the value that is meant")
 			return nil
 		}
-		delete(d.anchors, name) // an anchor inside its own value would go round for ever
-		defer func() { d.anchors[name] = target }()
-		return d.resolve(target, path)
+		return d.resolve(target, path) // no type of file.go has itself in it, so that circles end
 	case *ast.TagNode:
 		d.bad(n, path, "YAML tags such as "+v.GetToken().Value+" have no meaning here", "leave it out")
 		return nil

@@ -25,7 +25,7 @@ type (
 		Skipped  int         `xml:"skipped,attr"`
 		Time     string      `xml:"time,attr"`
 		Cases    []junitCase `xml:"testcase"`
-		Output   string      `xml:"system-out,omitempty"`
+		Output   junitText   `xml:"system-out"`
 	}
 	junitCase struct {
 		Name      string        `xml:"name,attr"`
@@ -38,7 +38,10 @@ type (
 	}
 	junitFailure struct {
 		Message string `xml:"message,attr"`
-		Text    string `xml:",chardata"`
+		Text    string `xml:",cdata"`
+	}
+	junitText struct {
+		Text string `xml:",cdata"`
 	}
 )
 
@@ -47,7 +50,7 @@ func WriteJUnit(w io.Writer, results []Result, sum Summary) error {
 	suite := junitSuite{Name: sum.Lab, Tests: sum.Total, Failures: sum.Failed, Skipped: sum.Skipped, Time: seconds(sum.Elapsed)}
 	var out strings.Builder
 	printSummary(&out, sum)
-	suite.Output = out.String()
+	suite.Output.Text = out.String()
 	for i := range results {
 		suite.Cases = append(suite.Cases, results[i].junit(sum.Lab))
 	}

@@ -7,9 +7,9 @@ import (
 )
 
 // nearest gives the candidate that word was perhaps meant to be, or "": the one with the fewest edits, at most a
-// third of the word's length and at least one; the first of several.
+// third of the word's length, the first of several. A word of two letters is near to nothing but itself.
 func nearest(word string, candidates []string) string {
-	best, limit := "", max(1, len(word)/3)
+	best, limit := "", len(word)/3
 	for _, c := range candidates {
 		if strings.EqualFold(c, word) {
 			return c

@@ -27,7 +27,7 @@ func Parse(name string, data []byte) (*File, error) {
 	c := &checker{decoder: d, f: f, groups: map[string]*Group{}, lists: map[string]*PrefixList{}}
 	c.all()
 	if len(d.problems) > 0 {
-		return nil, d.problems.sorted()
+		return nil, d.problems.sorted(d.src)
 	}
 	return f, nil
 }
@@ -58,7 +58,7 @@ func (f *File) WithTests(name string, data []byte) (*File, error) {
 	}
 	c.tests(t.Tests, true)
 	if len(d.problems) > 0 {
-		return nil, d.problems.sorted()
+		return nil, d.problems.sorted(d.src)
 	}
 	return &merged, nil
 }

@@ -36,8 +36,12 @@ func (p *planner) matchNetwork() {
 			p.goneVPCs[e.ID] = true
 		}
 	}
+	kept := map[string]bool{}
+	for _, e := range p.subnets {
+		kept[e.ID] = true
+	}
 	for _, e := range p.existing.subnets {
-		if !slices.ContainsFunc(p.keptSubnets(), func(id string) bool { return id == e.ID }) {
+		if !kept[e.ID] {
 			p.goneSubnets[e.ID] = true
 		}
 	}
@@ -92,14 +96,6 @@ func (p *planner) keeps(vpcID string) bool {
 		}
 	}
 	return false
-}
-
-func (p *planner) keptSubnets() []string {
-	var ids []string
-	for _, e := range p.subnets {
-		ids = append(ids, e.ID)
-	}
-	return ids
 }
 
 // zone gives the whole name of a subnet's Availability Zone.

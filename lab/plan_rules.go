@@ -45,8 +45,9 @@ func (p *planner) matchRules() []*groupRules {
 	for _, g := range p.f.Groups {
 		all = append(all, p.matchGroup(g))
 	}
+	goneGroups := p.goneGroups()
 	for _, e := range p.existing.groups {
-		if gone := p.goneVPCs[e.VPCID]; gone || slices.Contains(p.goneGroups(), e) {
+		if p.goneVPCs[e.VPCID] || slices.Contains(goneGroups, e) {
 			all = append(all, &groupRules{key: groupKey{p.vpcName(e.VPCID), e.GroupName}, gone: true, revoke: e.Rules})
 		}
 	}
@@ -96,7 +97,7 @@ func (p *planner) matchDirection(out *groupRules, g *Group, d vpc.Direction, hav
 		w.perms = nil
 		for _, perm := range w.Permissions {
 			i := slices.IndexFunc(have, func(r vpc.SecurityGroupRule) bool {
-				return r.Direction == d && !r.Default && r.Words == w.Words && p.samePermission(out.key.vpc, perm, r.Permission)
+				return r.Direction == d && r.Words == w.Words && p.samePermission(out.key.vpc, perm, r.Permission)
 			})
 			if i < 0 {
 				w.perms = append(w.perms, perm)

@@ -105,13 +105,13 @@ func (r *Result) progress() string {
 }
 
 func printSteps(b *strings.Builder, steps []StepResult) {
-	texts := 0
+	texts, because := 0, 0
 	for _, s := range steps {
-		texts = max(texts, width(s.Text))
+		texts, because = max(texts, width(s.Text)), max(because, width(s.Because))
 	}
 	for i := range steps {
 		s := &steps[i]
-		row(b, "      "+string(s.Status), 12, pad(s.Text, texts), pad(s.Verdict, 6), s.Because, s.DecidedAt)
+		row(b, "      "+string(s.Status), 12, pad(s.Text, texts), pad(s.Verdict, 6), pad(s.Because, because), s.DecidedAt)
 		printProblems(b, s, "            ")
 	}
 }
@@ -128,7 +128,7 @@ func printSummary(b *strings.Builder, sum Summary) {
 		n    int
 		word string
 	}{{sum.Passed, "passed"}, {sum.Failed, "failed"}, {sum.Skipped, "skipped"}} {
-		if c.n > 0 || c.word == "passed" && sum.Failed == 0 {
+		if c.n > 0 || c.word == "passed" {
 			counts = append(counts, fmt.Sprintf("%d %s", c.n, c.word))
 		}
 	}

@@ -15,6 +15,7 @@ type Problem struct {
 	Wrong     string // "10.0.9.9 is outside subnet public (10.0.1.0/24)"
 	Right     string // "use 10.0.1.4 to 10.0.1.254"
 	Excerpt   string // the source line with a caret under the place; ""
+	length    int    // of the excerpt's mark
 	Err       error  // the refusal of the model that this is about, a *vpc.Error; else nil
 }
 
@@ -75,11 +76,15 @@ func (ps Problems) Unwrap() []error {
 // maxProblems bounds what is reported: after so many a person mends first and asks again.
 const maxProblems = 50
 
-// sorted orders by place and drops what is said twice.
-func (ps Problems) sorted() Problems {
+// sorted orders by place, drops what is said twice, and adds the excerpts.
+func (ps Problems) sorted(src *source) Problems {
 	slices.SortStableFunc(ps, func(a, b *Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col), cmp.Compare(a.Path, b.Path))
 	})
 	ps = slices.CompactFunc(ps, func(a, b *Problem) bool { return a.Error() == b.Error() })
-	return ps[:min(len(ps), maxProblems)]
+	ps = ps[:min(len(ps), maxProblems)]
+	for _, p := range ps {
+		p.Excerpt = src.excerpt(span{p.Line, p.Col, p.length})
+	}
+	return ps
 }

@@ -125,8 +125,10 @@ func (s *StepResult) describe(f *File, o *Observation, t Traffic) {
 		s.Verdict, s.Because = "NONE", orElse(o.Detail, "no security group was asked")
 	default:
 		s.Verdict, s.Because, s.DecidedAt = verdict(j.Accept), j.text(), j.Rule.Where
-		if g := f.group(firstOf(j.Groups)); !j.Accept && g != nil {
-			s.DecidedAt = g.Pos.String()
+		for _, name := range j.Groups {
+			if g := f.group(name); g != nil && !j.Accept && s.DecidedAt == "" {
+				s.DecidedAt = g.Pos.String()
+			}
 		}
 	}
 }

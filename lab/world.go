@@ -15,7 +15,7 @@ import (
 // its text. That packets were rejected or lost is no error but an Observation.
 type World interface {
 	// Probe sends real packets for one new flow, waits for what comes of them, and ends the flow: one TCP connection,
-	// one UDP datagram or one echo request, and what the far end answers.
+	// one UDP datagram or one echo request, and what the far end answers. A later probe may have the same FromPort.
 	Probe(ctx context.Context, t Traffic) (*Observation, error)
 
 	// Open is Probe with a flow that stays open under a name of the test's choice until Close.

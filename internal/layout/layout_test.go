@@ -40,6 +40,8 @@ var allowed = map[string][]string{
 	"internal/render":       {"api/agent", "vpc", "github.com/goccy/go-yaml", "golang.org/x/term"},
 	"internal/layout":       {},
 	"internal/agent":        {"*"},
+	"bench/tool":            {},
+	"bench/datapath":        {"vpc", "vswitch", "vswitch/conntrack", "vswitch/port/tap", "flowlogs"},
 	"cmd/vpclab":            {"internal/*", "api/agent", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/sys"},
 }
 
