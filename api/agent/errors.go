@@ -22,6 +22,7 @@ const (
 	CodeNoPermission    = "NoPermission"
 	CodeBroken          = "ConnectionBroken" // made by the client: the agent went away in the middle of an answer
 	CodeNoTests         = "NoTests"          // nothing to test
+	CodeOtherFile       = "OtherFile"        // the lab is up, from another file
 )
 
 // Error is a failed request. It says what was wrong, where, and what would be right.
@@ -69,7 +70,7 @@ func asError(err error) *Error {
 	}
 	var model *vpc.Error
 	if errors.As(err, &model) {
-		return &Error{Code: model.Code, Message: model.Message, Field: model.Field}
+		return &Error{Code: model.Code, Message: model.Message, Field: model.Field, Fix: model.Hint}
 	}
 	return &Error{Code: CodeInternal, Message: err.Error()}
 }

@@ -5,6 +5,9 @@ import "time"
 // File is a lab or tests file as the client read it. The agent never opens a path that a client names.
 type File struct {
 	Name string `json:"name"` // as the person typed it: it stands in errors
+	// Path is the file's own, absolute and without symbolic links: two files of one lab's name are told apart by it. ""
+	// is what has none, as standard input.
+	Path string `json:"path,omitempty"`
 	Data []byte `json:"data"`
 }
 
@@ -13,6 +16,8 @@ type ApplyRequest struct {
 	File   File   `json:"file"`
 	Driver string `json:"driver,omitempty"` // "auto", "netns", "netstack"; "" keeps the agent's own
 	DryRun bool   `json:"dry_run,omitempty"`
+	// Adopt lets the file take over a lab of its name that another file was applied to. Without it that is OtherFile.
+	Adopt bool `json:"adopt,omitempty"`
 }
 
 // ApplyResult says what was, or with DryRun would be, changed. Without DryRun it comes when the revision is applied

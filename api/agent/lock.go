@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -18,14 +19,15 @@ const (
 	socketName = "agent.sock"
 )
 
-// SocketPath is where the agent of a data directory listens.
+// SocketPath is where the agent of a data directory listens, unless there can be no socket: see Lock.Listen.
 func SocketPath(dataDir string) string { return filepath.Join(dataDir, socketName) }
 
 // Lock is one agent's hold of a data directory. The kernel lets go of it when the process ends, however it ends; so a
 // socket found by the holder of a Lock is always a stale one.
 type Lock struct {
-	dir  string
-	file *os.File
+	dir    string
+	file   *os.File
+	listen func(network string, at *net.UnixAddr) (*net.UnixListener, error)
 }
 
 // LockDataDir makes the data directory (mode 0700) if it is not there and takes it for this process. A directory that
@@ -46,7 +48,7 @@ func LockDataDir(dir string) (*Lock, error) {
 		}
 		return nil, dirError(dir, "cannot lock", err)
 	}
-	l := &Lock{dir: dir, file: f}
+	l := &Lock{dir: dir, file: f, listen: net.ListenUnix}
 	if err := l.writePID(strconv.Itoa(os.Getpid()) + "\n"); err != nil {
 		f.Close()
 		return nil, dirError(dir, "cannot write to", err)
@@ -57,11 +59,7 @@ func LockDataDir(dir string) (*Lock, error) {
 // Close removes the socket and lets go of the directory. The lock file stays: removing it would let two processes
 // hold locks on two files of one name.
 func (l *Lock) Close() error {
-	err := os.Remove(SocketPath(l.dir))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return errors.Join(err, l.writePID(""), l.file.Close())
+	return errors.Join(l.removeSocket(), l.writePID(""), l.file.Close())
 }
 
 func (l *Lock) writePID(text string) error {
@@ -121,22 +119,36 @@ func prepareDataDir(dir string) error {
 	if err != nil {
 		return dirError(dir, "cannot use", err)
 	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
-		return &Error{Code: CodeNoPermission, Where: dir, Message: fmt.Sprintf("the data directory belongs to uid %d, not to you (uid %d)", st.Uid, os.Geteuid()),
-			Fix: "use a directory of your own with --data-dir"}
-	}
-	if info.Mode().Perm()&0o077 == 0 {
-		return nil
-	}
-	// Never change the mode of a directory that serves something else: somebody may have typed --data-dir /tmp.
-	if !ours(dir) {
-		return &Error{Code: CodeNoPermission, Where: dir, Message: fmt.Sprintf("the data directory has other files in it and is open to others (mode %04o)", info.Mode().Perm()),
-			Fix: "name a directory that is empty or does not exist yet, or close it with `chmod 700 " + dir + "`"}
+	open, err := inspect(dir, info)
+	if err != nil || !open {
+		return err
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return dirError(dir, "cannot close to others", err)
 	}
-	return nil
+	if info, err = os.Stat(dir); err == nil && info.Mode().Perm()&0o077 != 0 {
+		return &Error{Code: CodeNoPermission, Where: dir, Message: fmt.Sprintf("the data directory cannot be closed to others (its mode stays %04o): its file system keeps no permissions", info.Mode().Perm()),
+			Fix: "use a directory on a file system of this system's own with --data-dir"}
+	}
+	return err
+}
+
+// inspect refuses a data directory that somebody else owns, or that serves something else and is open to others; it says
+// whether it is open and may be closed.
+func inspect(dir string, info fs.FileInfo) (open bool, err error) {
+	if own := ownerOf(info); own >= 0 && own != os.Geteuid() {
+		return false, &Error{Code: CodeNoPermission, Where: dir, Message: fmt.Sprintf("the data directory belongs to uid %d, not to you (uid %d)", own, os.Geteuid()),
+			Fix: "use a directory of your own with --data-dir"}
+	}
+	if info.Mode().Perm()&0o077 == 0 {
+		return false, nil
+	}
+	// Never change the mode of a directory that serves something else: somebody may have typed --data-dir /tmp.
+	if !ours(dir) {
+		return true, &Error{Code: CodeNoPermission, Where: dir, Message: fmt.Sprintf("the data directory has other files in it and is open to others (mode %04o)", info.Mode().Perm()),
+			Fix: "name a directory that is empty or does not exist yet, or close it with `chmod 700 " + dir + "`"}
+	}
+	return true, nil
 }
 
 // ours says whether a directory is empty or has been an agent's before.

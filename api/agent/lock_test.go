@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -176,30 +175,6 @@ func TestAFileInTheSocketsPlaceStays(t *testing.T) {
 	}
 	if b, _ := os.ReadFile(SocketPath(dir)); string(b) != "x" {
 		t.Error("the file was changed")
-	}
-}
-
-func TestLongPaths(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Log("here a long path is refused")
-	}
-	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 200), "data")
-	l, err := LockDataDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	ln, err := l.Listen()
-	if runtime.GOOS != "linux" {
-		wantCode(t, err, CodeUnsupported)
-		return
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	serveOn(t, &script{status: func(context.Context) (*Status, error) { return &Status{}, nil }}, ln)
-	if _, err := NewClient(dir).Status(testContext(t)); err != nil {
-		t.Error(err)
 	}
 }
 

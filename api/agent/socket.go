@@ -10,81 +10,97 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
+	"strings"
 	"syscall"
 )
 
-// maxSocketPath is what fits into sockaddr_un with its final zero: 108 bytes on Linux, 104 on BSD and darwin.
-const maxSocketPath = 103
-
-// Listen opens the agent's socket, mode 0600, in the locked data directory. A socket that is there already was left
-// behind by an agent that is gone. Close of the listener leaves the file; Close of the Lock removes it.
+// Listen opens the agent's socket, mode 0600: in the locked data directory, or, where its path would be too long or the file
+// system has no sockets, in a runtime directory of this user, with a note in the data directory. A socket that is there
+// already was left behind by an agent that is gone. Close of the listener leaves the file; Close of the Lock removes it.
 func (l *Lock) Listen() (net.Listener, error) {
 	path := SocketPath(l.dir)
-	if info, err := os.Lstat(path); err == nil {
-		if info.Mode()&fs.ModeSocket == 0 {
-			return nil, &Error{Code: CodeInternal, Where: path, Message: "is in the way of the agent's socket and is not a socket", Fix: "move it away"}
-		}
-		if err := os.Remove(path); err != nil {
-			return nil, dirError(l.dir, "cannot remove a stale socket from", err)
-		}
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSocket == 0 {
+		return nil, &Error{Code: CodeInternal, Where: path, Message: "is in the way of the agent's socket and is not a socket", Fix: "move it away"}
 	}
-	short, done, err := shorten(path)
-	if err != nil {
+	if err := l.removeSocket(); err != nil {
+		return nil, dirError(l.dir, "cannot remove a stale socket from", err)
+	}
+	ln, why := l.listenAt(path)
+	if why == nil {
+		return ln, nil
+	}
+	var failed []string
+	for _, dir := range runtimeDirs(l.dir, os.Geteuid(), os.Getenv, os.TempDir()) {
+		ln, err := l.listenIn(dir)
+		if err == nil {
+			return ln, nil
+		}
+		failed = append(failed, dir+": "+reason(err))
+	}
+	return nil, nowhere(l.dir, why, failed)
+}
+
+// listenIn opens the socket in a runtime directory and leaves the note.
+func (l *Lock) listenIn(dir string) (net.Listener, error) {
+	path := filepath.Join(dir, socketName)
+	if err := fits(path); err != nil {
 		return nil, err
 	}
-	defer done()
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: short, Net: "unix"})
+	if err := openRuntimeDir(dir); err != nil {
+		return nil, err
+	}
+	os.Remove(path) // of an agent of this data directory, which we hold now
+	ln, err := l.listenAt(path)
+	if err == nil {
+		if err = writeNote(l.dir, path); err != nil {
+			ln.Close()
+			os.Remove(path)
+		}
+	}
 	if err != nil {
-		return nil, dirError(l.dir, "cannot listen in", err)
+		os.Remove(dir)
+		return nil, err
+	}
+	return ln, nil
+}
+
+// listenAt opens the socket at a path, in a directory that is closed to others.
+func (l *Lock) listenAt(path string) (net.Listener, error) {
+	if err := fits(path); err != nil {
+		return nil, err
+	}
+	ln, err := l.listen("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("no socket can be made there: %s", reason(err))
 	}
 	ln.SetUnlinkOnClose(false)
 	// The directory is closed to others already, so nobody can connect before this.
 	if err := os.Chmod(path, 0o600); err != nil {
 		ln.Close()
-		return nil, dirError(l.dir, "cannot close the socket to others in", err)
+		os.Remove(path)
+		return nil, err
 	}
 	return ln, nil
 }
 
 // dial connects to the agent of a data directory. Its errors say why nobody answers and what to do about it.
 func dial(ctx context.Context, dir string) (net.Conn, error) {
-	path := SocketPath(dir)
-	short, done, err := shorten(path)
+	path, err := socketOf(dir)
 	if err != nil {
-		return nil, unreachable(dir, err)
+		return nil, unreachable(dir, path, err)
 	}
-	defer done()
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", short)
+	conn, err := d.DialContext(ctx, "unix", path)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, unreachable(dir, err)
+		return nil, unreachable(dir, path, err)
 	}
 	return conn, nil
 }
 
-// shorten gives a path of the same socket that fits into the kernel's address. done must be called after its use.
-func shorten(path string) (short string, done func(), err error) {
-	if len(path) <= maxSocketPath {
-		return path, func() {}, nil
-	}
-	if runtime.GOOS != "linux" {
-		return "", nil, &Error{Code: CodeUnsupported, Where: path, Message: fmt.Sprintf("the socket's path has %d bytes; this system allows %d", len(path), maxSocketPath),
-			Fix: "use a shorter --data-dir"}
-	}
-	// Linux resolves the open directory by its number, whatever its path's length.
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return "", nil, err
-	}
-	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path)), func() { dir.Close() }, nil
-}
-
-func unreachable(dir string, err error) error {
-	path := SocketPath(dir)
+func unreachable(dir, path string, err error) error {
 	e := &Error{Code: CodeUnreachable, Where: path}
 	start := "start one with `vpclab up FILE`, or name another data directory with --data-dir"
 	pid := Holder(dir)
@@ -105,7 +121,24 @@ func unreachable(dir string, err error) error {
 		e.Message = "the agent cannot be reached: " + reason(err)
 		e.Fix = start
 	}
+	if gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED); gone && pid == 0 && rootsAgent(dir, os.Geteuid(), unixSockets) {
+		e.Message = "no agent of yours is running, but root's agent is running (" + RootDataDir + ")"
+		e.Fix = "use root's with sudo; or " + start
+	}
 	return e
+}
+
+// unixSockets lists the sockets of this machine. Systems other than Linux have no such list.
+const unixSockets = "/proc/net/unix"
+
+// rootsAgent says whether root's agent runs where root's data directory is meant neither by name nor by who asks. Only
+// root can look into that directory, so the kernel's list of sockets is asked.
+func rootsAgent(dir string, uid int, list string) bool {
+	if uid == 0 || dir == RootDataDir {
+		return false
+	}
+	raw, err := os.ReadFile(list)
+	return err == nil && strings.Contains(string(raw), " "+SocketPath(RootDataDir)+"\n")
 }
 
 // owner says whose socket or directory bars the way.

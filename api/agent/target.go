@@ -8,10 +8,40 @@ import (
 )
 
 // ParseTarget reads HOST[:PORT[/PROTO]] or HOST/PROTO: "web-1", "web-1:80", "10.0.1.10:53/udp", "[2001:db8::1]:443",
-// "web-1/icmp", "web-1/47". A port without a protocol is TCP's; neither means ICMP (a ping). An error is an *Error
-// that says what would be right.
+// "web-1/icmp", "web-1/47". A port without a protocol is TCP's; neither means ICMP (a ping). HOST may be LAB/NAME:
+// "shop/web-1:80"; of "a/icmp" the second is the protocol. An error is an *Error that says what would be right.
 func ParseTarget(s string) (Target, error) {
-	hostport, proto, hasProto := strings.Cut(s, "/")
+	lab, rest := cutLab(s)
+	t, err := parseTarget(s, rest)
+	if err == nil {
+		t.Host = lab + t.Host
+	}
+	return t, err
+}
+
+// cutLab takes "LAB/" off a target. Names of labs are no addresses and have no ports.
+func cutLab(s string) (lab, rest string) {
+	before, after, ok := strings.Cut(s, "/")
+	if !ok || before == "" || strings.ContainsAny(before, ":[") || isProtocol(after) {
+		return "", s
+	}
+	if _, err := netip.ParseAddr(before); err == nil {
+		return "", s
+	}
+	return before + "/", after
+}
+
+func isProtocol(s string) bool {
+	switch strings.ToLower(s) {
+	case "", "tcp", "udp", "icmp":
+		return true
+	}
+	_, err := strconv.Atoi(s)
+	return err == nil
+}
+
+func parseTarget(s, rest string) (Target, error) {
+	hostport, proto, hasProto := strings.Cut(rest, "/")
 	host, port, hasPort, ok := splitHostPort(hostport)
 	if !ok || host == "" {
 		return Target{}, badTarget(s, "there is no host in it", "write HOST[:PORT[/PROTO]], like web-1:80 or [2001:db8::1]:53/udp")

@@ -24,6 +24,11 @@ func TestParseTarget(t *testing.T) {
 		{"[2001:db8::1]:443", Target{"2001:db8::1", 443, "tcp"}},
 		{"[2001:db8::1]:53/udp", Target{"2001:db8::1", 53, "udp"}},
 		{"eni-1:22", Target{"eni-1", 22, "tcp"}},
+		{"shop/web-1", Target{"shop/web-1", 0, "icmp"}},
+		{"shop/web-1:80", Target{"shop/web-1", 80, "tcp"}},
+		{"shop/web-1:53/udp", Target{"shop/web-1", 53, "udp"}},
+		{"shop/web-1/icmp", Target{"shop/web-1", 0, "icmp"}},
+		{"shop/web-1/47", Target{"shop/web-1", 0, "47"}},
 	} {
 		got, err := ParseTarget(c.in)
 		if err != nil || got != c.want {
@@ -49,7 +54,11 @@ func TestParseTargetSaysWhatWouldBeRight(t *testing.T) {
 		"web-1/tcp":          "web-1:PORT/tcp",
 		"web-1:80/icmp":      "write web-1/icmp",
 		"web-1:80/":          "tcp, udp, icmp or a number",
-		"web-1/carrier":      "tcp, udp, icmp or a number",
+		"web-1:80/carrier":   "tcp, udp, icmp or a number",
+		"10.0.1.5/carrier":   "tcp, udp, icmp or a number",
+		"shop/web-1/carrier": "tcp, udp, icmp or a number",
+		"shop/:80":           "HOST[:PORT[/PROTO]]",
+		"shop/web-1:0":       "1 to 65535",
 		"web-1/256":          "tcp, udp, icmp or a number",
 		"[2001:db8::1":       "HOST[:PORT[/PROTO]]",
 		"[2001:db8::1]443":   "HOST[:PORT[/PROTO]]",
@@ -63,7 +72,7 @@ func TestParseTargetSaysWhatWouldBeRight(t *testing.T) {
 }
 
 func FuzzParseTarget(f *testing.F) {
-	for _, s := range []string{"web-1:80/tcp", "[::1]:1/udp", "a/47", "1.2.3.4", ":", "[", "::1"} {
+	for _, s := range []string{"web-1:80/tcp", "shop/web-1:80/tcp", "a/b/c", "[::1]:1/udp", "a/47", "1.2.3.4", ":", "[", "::1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

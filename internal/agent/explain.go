@@ -42,7 +42,7 @@ func (n *node) question(view *vpc.View, from *vpc.Instance, r *api.ExplainReques
 	if err != nil {
 		return q, "", err
 	}
-	dst, err := n.targetAddress(view, r.Lab, r.To.Host)
+	dst, err := n.reach(view, from, r.Lab, r.To.Host)
 	if err != nil {
 		return q, "", err
 	}
@@ -63,6 +63,24 @@ func targetProtocol(t api.Target) (uint8, error) {
 		return 0, &api.Error{Code: api.CodeBadRequest, Field: "to", Message: fmt.Sprintf("%q is no protocol; write tcp, udp, icmp or a number", t.Protocol)}
 	}
 	return uint8(p), nil
+}
+
+// reach gives the address that a sender's word for the far end means. A bare name is looked for in the sender's own lab
+// first; an instance of another VPC is refused, since its address means something else in the sender's.
+func (n *node) reach(view *vpc.View, from *vpc.Instance, labName, host string) (netip.Addr, error) {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return n.targetAddress(view, labName, host)
+	}
+	if labName == "" && len(view.Find(from.Lab, vpc.KindInstance, host)) > 0 {
+		labName = from.Lab
+	}
+	if o, err := named(view, vpc.KindInstance, labName, host); err == nil {
+		if to := o.(*vpc.Instance); to.VPCID != from.VPCID {
+			return netip.Addr{}, &api.Error{Code: api.CodeUnsupported, Field: "to", Message: fmt.Sprintf("%s is in VPC %s and %s in VPC %s: no route leads from the one to the other",
+				host, objectWord(view, to.VPCID), from.Name, objectWord(view, from.VPCID)), Fix: "name an instance of the same VPC, or an address to see what becomes of a packet to it"}
+		}
+	}
+	return n.targetAddress(view, labName, host)
 }
 
 // targetAddress gives the address that a person's word means: an address, or an instance's primary one.

@@ -227,11 +227,17 @@ func (f *flight) filter() flowlogs.Filter {
 
 // mine tells whether a record is of this flight, in either orientation. ICMP's records have no ports.
 func (f *flight) mine(r *flowlogs.Record) bool {
+	t := f.logged()
+	return r.Tuple == t || r.Tuple == t.Reverse()
+}
+
+// logged is the flight's own way as records have it: those of ICMP have no ports.
+func (f *flight) logged() packet.Tuple {
 	t := f.tuple
 	if t.Proto == packet.ProtoICMP || t.Proto == packet.ProtoICMPv6 {
 		t.SrcPort, t.DstPort = 0, 0
 	}
-	return r.Tuple == t || r.Tuple == t.Reverse()
+	return t
 }
 
 // taken empties a subscription.

@@ -28,10 +28,12 @@ func (n *node) flowLogFiles(view *vpc.View, r *api.FlowLogsRequest) ([]api.FlowL
 		return nil, err
 	}
 	id := r.FlowLog
-	if id != "" {
-		if o, err := named(view, vpc.KindFlowLog, "", id); err == nil {
-			id = o.Metadata().ID
+	if id != "" && !strings.HasPrefix(id, "fl-") { // an id may be of one that is deleted
+		o, err := named(view, vpc.KindFlowLog, "", id)
+		if err != nil {
+			return nil, err
 		}
+		id = o.Metadata().ID
 	}
 	out := []api.FlowLogFile{}
 	for _, f := range all {

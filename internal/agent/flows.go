@@ -49,6 +49,9 @@ func (n *node) Flows(ctx context.Context, r *api.FlowsRequest, emit func(*api.Fl
 // flowFilter puts a request into the flow log's words.
 func (n *node) flowFilter(view *vpc.View, r *api.FlowsRequest) (flowlogs.Filter, error) {
 	f := flowlogs.Filter{FlowsOnly: !r.Sealed}
+	if err := knownLab(view, r.Lab); err != nil {
+		return f, err
+	}
 	if !r.Since.IsZero() {
 		f.Since = r.Since.UnixNano()
 	}
@@ -74,6 +77,11 @@ func (n *node) flowFilter(view *vpc.View, r *api.FlowsRequest) (flowlogs.Filter,
 			return f, err
 		}
 		f.Interfaces = i.InterfaceIDs
+		if r.Lab == "" && len(view.Find(i.Lab, vpc.KindInstance, r.Address)) > 0 { // --addr is a neighbour of --at
+			in := *r
+			in.Lab = i.Lab
+			r = &in
+		}
 	}
 	if err := n.addressFilter(view, r, &f); err != nil {
 		return f, err

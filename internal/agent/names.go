@@ -8,6 +8,7 @@ import (
 
 	api "github.com/vpclab/vpclab/api/agent"
 	"github.com/vpclab/vpclab/flowlogs"
+	"github.com/vpclab/vpclab/lab"
 	"github.com/vpclab/vpclab/packet"
 	"github.com/vpclab/vpclab/vpc"
 	"github.com/vpclab/vpclab/vswitch"
@@ -76,8 +77,11 @@ func named(view *vpc.View, kind vpc.Kind, labName, word string) (vpc.Object, err
 		return o, nil
 	}
 	name := word
-	if l, rest, ok := strings.Cut(word, "/"); ok && labName == "" {
+	if l, rest, ok := strings.Cut(word, "/"); ok && (labName == "" || labName == l) {
 		labName, name = l, rest
+	}
+	if err := knownLab(view, labName); err != nil {
+		return nil, err
 	}
 	var found []vpc.Object
 	for _, l := range labsOf(view, labName) {
@@ -87,13 +91,34 @@ func named(view *vpc.View, kind vpc.Kind, labName, word string) (vpc.Object, err
 	case 1:
 		return found[0], nil
 	case 0:
-		return nil, &api.Error{Code: api.CodeUnknownObject, Message: fmt.Sprintf("there is no %s %s", kind, word), Near: nearNames(view, kind, name)}
+		return nil, &api.Error{Code: api.CodeUnknownObject, Message: fmt.Sprintf("there is no %s %s", kind, word), Near: nearNames(view, kind, labName, name)}
+	}
+	return nil, &api.Error{Code: api.CodeAmbiguousObject, Message: fmt.Sprintf("%s is the name of %d objects", word, len(found)), Near: waysTo(found, name)}
+}
+
+// waysTo says how each of several objects of one name is meant: LAB/NAME, or its id where that is not enough either.
+func waysTo(found []vpc.Object, name string) []string {
+	inLab := map[string]int{}
+	for _, o := range found {
+		inLab[o.Metadata().Lab]++
 	}
 	var ways []string
 	for _, o := range found {
-		ways = append(ways, o.Metadata().Lab+"/"+name)
+		if m := o.Metadata(); m.Lab == "" || inLab[m.Lab] > 1 {
+			ways = append(ways, m.ID)
+		} else {
+			ways = append(ways, m.Lab+"/"+name)
+		}
 	}
-	return nil, &api.Error{Code: api.CodeAmbiguousObject, Message: fmt.Sprintf("%s is the name of %d objects", word, len(found)), Near: ways}
+	return ways
+}
+
+// knownLab refuses a lab that is not up. "" is all of them.
+func knownLab(view *vpc.View, name string) error {
+	if labs := view.Labs(); name != "" && !slices.Contains(labs, name) {
+		return &api.Error{Code: api.CodeUnknownObject, Message: fmt.Sprintf("no lab is called %s", name), Near: labs}
+	}
+	return nil
 }
 
 // labsOf is one lab, or all and what belongs to none.
@@ -133,10 +158,10 @@ func (n *node) runningNamed(view *vpc.View, labName, word string) (*running, err
 	return r, nil
 }
 
-// nearNames are names of a kind that were perhaps meant.
-func nearNames(view *vpc.View, kind vpc.Kind, word string) []string {
+// nearNames are names of a kind, in one lab or in all, that were perhaps meant.
+func nearNames(view *vpc.View, kind vpc.Kind, labName, word string) []string {
 	var near []string
-	for _, l := range labsOf(view, "") {
+	for _, l := range labsOf(view, labName) {
 		for _, o := range view.LabObjects(l) {
 			if name := objectName(o); o.Kind() == kind && name != "" && similar(name, word) {
 				near = append(near, name)
@@ -197,7 +222,7 @@ func endpoint(view *vpc.View, vpcID string, a netip.Addr, port int, proto uint8)
 }
 
 func ruleRef(view *vpc.View, r *vpc.SecurityGroupRule, g *vpc.SecurityGroup) api.RuleRef {
-	return api.RuleRef{ID: r.ID, GroupID: g.ID, Group: g.GroupName, Direction: r.Direction.String(), Words: ruleWords(view, r), Where: r.Where, Default: r.Default}
+	return api.RuleRef{ID: r.ID, GroupID: g.ID, Group: g.GroupName, Direction: r.Direction.String(), Words: lab.RuleWords(view, r), Where: r.Where, Default: r.Default}
 }
 
 // joinNames names several groups at once.

@@ -26,7 +26,8 @@ func (n *node) Probe(ctx context.Context, r *api.ProbeRequest) (*api.ProbeResult
 	if err != nil {
 		return nil, err
 	}
-	dst, err := n.targetAddress(view, r.Lab, r.To.Host)
+	i, _ := view.Instance(from.id)
+	dst, err := n.reach(view, i, r.Lab, r.To.Host)
 	if err != nil {
 		return nil, err
 	}

@@ -3,9 +3,6 @@ package agent
 import (
 	"context"
 	"fmt"
-	"regexp"
-	"slices"
-	"strings"
 
 	api "github.com/vpclab/vpclab/api/agent"
 	"github.com/vpclab/vpclab/lab"
@@ -56,17 +53,10 @@ func (n *node) edit(r *api.RuleRequest) (lab.Edit, string, error) {
 		return lab.Edit{}, "", err
 	}
 	e := lab.Edit{Group: g.ID, Rule: r.Rule}
-	words := strings.Fields(strings.ToLower(r.Rule))
-	from, to := slices.Contains(words, "from"), slices.Contains(words, "to")
-	switch {
-	case to && !from:
-		e.Direction = vpc.Egress
-	case ruleID.MatchString(r.Rule):
-		if rule, _, ok := view.SecurityGroupRule(r.Rule); ok {
-			e.Direction = rule.Direction
-		}
-	case r.Direction == api.Egress:
-		e.Direction = vpc.Egress
+	if rule, _, ok := view.SecurityGroupRule(r.Rule); ok {
+		e.Direction = rule.Direction
+	} else {
+		e.Direction = lab.RuleDirection(r.Rule)
 	}
 	if r.Direction != "" && r.Direction != e.Direction.String() {
 		return e, "", &api.Error{Code: api.CodeBadRequest, Field: "rule", Message: fmt.Sprintf("%q is an %s rule, not %s", r.Rule, e.Direction, r.Direction),
@@ -75,105 +65,28 @@ func (n *node) edit(r *api.RuleRequest) (lab.Edit, string, error) {
 	return e, g.Lab, nil
 }
 
-var ruleID = regexp.MustCompile(`^sgr-[0-9a-f]{17}$`)
-
 // authorize adds the rule of an edit; it holds for the first frame sent after the return.
 func (n *node) authorize(ctx context.Context, labName string, e lab.Edit) (*ruleChange, error) {
-	c := &ruleChange{}
-	var err error
-	c.revision, err = n.update(ctx, func(tx *vpc.Tx) error {
-		g, ps, err := n.parseEdit(&tx.View, labName, e)
-		if err != nil {
-			return err
-		}
-		in := vpc.AuthorizeSecurityGroupInput{GroupID: g.ID}
-		for _, p := range ps {
-			in.Rules = append(in.Rules, vpc.RuleSpec{Permission: p, Words: strings.TrimSpace(e.Rule), Where: e.Where})
-		}
-		if e.Direction == vpc.Egress {
-			c.rules, err = tx.AuthorizeSecurityGroupEgress(in)
-		} else {
-			c.rules, err = tx.AuthorizeSecurityGroupIngress(in)
-		}
-		c.group = g
-		return err
-	})
-	return c, err
+	return n.change(ctx, labName, e, e.Authorize)
 }
 
 // revoke removes the rule of an edit. Tracked connections live on.
 func (n *node) revoke(ctx context.Context, labName string, e lab.Edit) (*ruleChange, error) {
+	return n.change(ctx, labName, e, e.Revoke)
+}
+
+func (n *node) change(ctx context.Context, labName string, e lab.Edit, fn func(*vpc.Tx, string) ([]vpc.SecurityGroupRule, error)) (*ruleChange, error) {
 	c := &ruleChange{}
 	var err error
-	c.revision, err = n.update(ctx, func(tx *vpc.Tx) error {
-		in := vpc.RevokeSecurityGroupInput{}
-		g, ps, err := n.parseEdit(&tx.View, labName, e)
-		if err != nil {
+	c.revision, err = n.update(ctx, func(tx *vpc.Tx) (err error) {
+		if c.group, err = n.groupNamed(&tx.View, labName, e.Group); err != nil {
 			return err
 		}
-		in.GroupID, in.Permissions = g.ID, ps
-		if ruleID.MatchString(e.Rule) {
-			in.RuleIDs = []string{e.Rule}
-		}
-		revoke := tx.RevokeSecurityGroupIngress
-		if e.Direction == vpc.Egress {
-			revoke = tx.RevokeSecurityGroupEgress
-		}
-		res, err := revoke(in)
-		if err != nil {
-			return n.revokeError(&tx.View, g, e, err)
-		}
-		c.group, c.rules = g, res.Revoked
-		return nil
+		e.Group = c.group.ID
+		c.rules, err = fn(tx, labName)
+		return err
 	})
 	return c, err
-}
-
-// revokeError adds the rules that there are to the error that there is no such rule.
-func (n *node) revokeError(view *vpc.View, g *vpc.SecurityGroup, e lab.Edit, err error) error {
-	var near []string
-	for i := range g.Rules {
-		if r := &g.Rules[i]; r.Direction == e.Direction {
-			near = append(near, ruleWords(view, r))
-		}
-	}
-	code := "InvalidPermission.NotFound"
-	if v, ok := err.(*vpc.Error); ok {
-		code = v.Code
-	}
-	return &api.Error{Code: code, Field: "rule", Message: fmt.Sprintf("group %s has no %s rule %q", g.GroupName, e.Direction, e.Rule), Near: near}
-}
-
-// parseEdit finds an edit's group and reads its rule. A rule's id gives no permissions.
-func (n *node) parseEdit(view *vpc.View, labName string, e lab.Edit) (*vpc.SecurityGroup, []vpc.Permission, error) {
-	g, err := n.groupNamed(view, labName, e.Group)
-	if err != nil {
-		return nil, nil, err
-	}
-	if ruleID.MatchString(e.Rule) {
-		return g, nil, nil
-	}
-	names := vpc.Names{
-		Group: func(name string) (string, bool) {
-			peer, ok := view.SecurityGroupNamed(g.VPCID, name)
-			if !ok {
-				return "", false
-			}
-			return peer.ID, true
-		},
-		PrefixList: func(name string) (string, bool) {
-			l, ok := view.PrefixListNamed(labName, name)
-			if !ok {
-				return "", false
-			}
-			return l.ID, true
-		},
-	}
-	ps, err := names.ParseRule(e.Rule, e.Direction)
-	if err != nil {
-		return nil, nil, &api.Error{Code: "InvalidParameterValue", Field: "rule", Message: err.Error()}
-	}
-	return g, ps, nil
 }
 
 // removeRules takes back what authorize added.
@@ -226,12 +139,4 @@ func (n *node) surviving(rules []vpc.SecurityGroupRule) int {
 		return true
 	})
 	return count
-}
-
-// ruleWords names a rule as it was written.
-func ruleWords(view *vpc.View, r *vpc.SecurityGroupRule) string {
-	if r.Words != "" {
-		return r.Words
-	}
-	return r.Permission.Words(r.Direction, func(id string) string { return groupName(view, id) })
 }

@@ -64,8 +64,8 @@ func nameOf(view *vpc.View, o vpc.Object) api.Name {
 // Show gives one object.
 func (n *node) Show(_ context.Context, r *api.ShowRequest) (*api.ShowResult, error) {
 	view := n.store.View()
-	if f := n.labFile(r.Object); f != nil {
-		return &api.ShowResult{Kind: "lab", Lab: n.labDetail(view, r.Object)}, nil
+	if name := strings.TrimPrefix(r.Object, "lab/"); n.labFile(name) != nil {
+		return &api.ShowResult{Kind: "lab", Lab: n.labDetail(view, name)}, nil
 	}
 	o, err := n.object(view, r.Lab, r.Object)
 	if err != nil {
@@ -117,6 +117,9 @@ func (n *node) object(view *vpc.View, labName, word string) (vpc.Object, error) 
 		}
 		e, ok := err.(*api.Error)
 		if ok && e.Code == api.CodeAmbiguousObject {
+			return nil, err
+		}
+		if l, _, _ := strings.Cut(word, "/"); ok && knownLab(view, l) != nil && strings.Contains(word, "/") || knownLab(view, labName) != nil {
 			return nil, err
 		}
 		if ok {

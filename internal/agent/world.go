@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -189,7 +190,10 @@ func judgement(view *vpc.View, v verdict, further bool) lab.Judgement {
 func recordLines(view *vpc.View, f *flight, records []flowlogs.Record) []lab.Record {
 	var out []lab.Record
 	records = slices.DeleteFunc(records, func(r flowlogs.Record) bool { return !f.mine(&r) })
-	for _, r := range byFlow(records) {
+	slices.SortStableFunc(records, func(a, b flowlogs.Record) int {
+		return cmp.Compare(pathOrder(&a, f.logged()), pathOrder(&b, f.logged()))
+	})
+	for _, r := range records {
 		line := lab.Record{Instance: instanceAt(view, r.Interface.ID), Direction: r.Direction, Accept: r.Action == flowlogs.Accept}
 		if !slices.Contains(out, line) {
 			out = append(out, line)
