@@ -24,19 +24,23 @@ type Config struct {
 
 	// NoOffload asks the kernel for finished wire frames only, and offers the switch none.
 	NoOffload bool
+
+	// PlainWrites keeps from io_uring where there is one.
+	PlainWrites bool
 }
 
 // Stats counts frames that the port itself lost. What Write did not take is counted by its caller.
 type Stats struct {
 	BadHeader uint64 // read with a virtio-net header that makes no sense, or shorter than an Ethernet header
 	Refused   uint64 // taken by Write, but found invalid by the kernel (EINVAL)
+	Congested uint64 // taken by Write as one of a batch, but the kernel had no room, or the device was down
 }
 
-type counters struct{ badHeader, refused atomic.Uint64 }
+type counters struct{ badHeader, refused, congested atomic.Uint64 }
 
 // Stats returns the counters.
 func (p *Port) Stats() Stats {
-	return Stats{BadHeader: p.lost.badHeader.Load(), Refused: p.lost.refused.Load()}
+	return Stats{BadHeader: p.lost.badHeader.Load(), Refused: p.lost.refused.Load(), Congested: p.lost.congested.Load()}
 }
 
 var _ vswitch.Port = (*Port)(nil)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -414,6 +415,27 @@ func TestBadHeaders(t *testing.T) {
 				t.Fatalf("%d lost, %d kept", got, b.Len())
 			}
 		})
+	}
+}
+
+// TestNoSlabWhileParked looks at what readAll leaves behind when there is nothing to read.
+func TestNoSlabWhileParked(t *testing.T) {
+	needsRoot(t)
+	s := newSpace(t)
+	var p *Port
+	s.do(func() (err error) { p, err = Open(Config{Device: "tap0"}); return err })
+	defer p.Close()
+	var b vswitch.Batch
+	q := p.queues[0]
+	q.batch = &b
+	q.control(func(fd int) error {
+		if q.readAll(uintptr(fd)) {
+			t.Error("read something from a device that is down")
+		}
+		return nil
+	})
+	if !reflect.ValueOf(&b).Elem().FieldByName("slab").IsNil() {
+		t.Error("holds a slab")
 	}
 }
 

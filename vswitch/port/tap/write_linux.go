@@ -29,7 +29,7 @@ var writers = sync.Pool{New: func() any {
 	return w
 }}
 
-// Write implements vswitch.Port: one system call a frame. A device that is down (EIO) or a kernel
+// Write implements vswitch.Port: one system call a batch where there is io_uring, else one a frame. A device that is down (EIO) or a kernel
 // short of memory (EAGAIN, ENOBUFS, ENOMEM) takes no more; a frame that the kernel finds invalid is taken
 // and counted in Stats.Refused, so that the frames after it still go.
 //
@@ -52,16 +52,55 @@ func (p *Port) Write(q int, frames []*vswitch.Frame) int {
 }
 
 func (w *writer) writeAll(fd uintptr) {
-	for _, f := range w.frames {
-		switch w.writeOne(fd, f) {
-		case 0:
-		case unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM, unix.EIO, unix.EBADFD, unix.EBADF:
+	if len(w.frames) >= uringMinBatch && w.port.vnetLen > 0 && !w.port.cfg.PlainWrites {
+		if r := rings.get(); r != nil {
+			defer rings.put(r)
+			w.writeRing(fd, r)
 			return
-		default:
-			w.port.lost.refused.Add(1)
 		}
+	}
+	for _, f := range w.frames {
+		errno := w.writeOne(fd, f)
+		if congested(errno) {
+			return
+		}
+		w.port.lost.count(errno)
 		w.taken++
 	}
+}
+
+// writeRing sends the frames through a ring. The last ones that found no room are not taken, as with plain
+// writes; one that found none in the middle counts as taken, and is counted in Stats.
+func (w *writer) writeRing(fd uintptr, r *uring) {
+	for w.taken < len(w.frames) {
+		part := w.frames[w.taken:min(len(w.frames), w.taken+uringEntries)]
+		n := 0
+		for n < len(part) && w.valid(part[n]) {
+			n++
+		}
+		r.write(fd, w.port.vnetLen, part[:n])
+		taken := n
+		for taken > 0 && congested(r.errs[taken-1]) {
+			taken--
+		}
+		for _, errno := range r.errs[:taken] {
+			w.port.lost.count(errno)
+		}
+		w.taken += taken
+		if taken < n {
+			return
+		}
+		if n < len(part) {
+			w.port.lost.refused.Add(1)
+			w.taken++
+		}
+	}
+}
+
+// valid tells whether the kernel can make sense of a frame.
+func (w *writer) valid(f *vswitch.Frame) bool {
+	var hdr [packet.VnetMrgLen]byte
+	return len(f.Buf) > 0 && len(f.Buf) <= vswitch.MaxFrame && len(f.Tail) <= vswitch.MaxTail && packet.EncodeVnet(hdr[:], f.GSO)
 }
 
 // writeOne sends one frame, with its virtio-net header in front. The receiver's stack runs inside the
@@ -87,6 +126,26 @@ func (w *writer) writeOne(fd uintptr, f *vswitch.Frame) syscall.Errno {
 		w.vecs[2+i].SetLen(len(t))
 	}
 	return retry(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&w.vecs[0])), uintptr(2+len(f.Tail)))
+}
+
+// congested tells whether the kernel had no room for a frame, or the device is down: nothing is wrong with it.
+func congested(errno syscall.Errno) bool {
+	switch errno {
+	case unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM, unix.EIO, unix.EBADFD, unix.EBADF:
+		return true
+	}
+	return false
+}
+
+// count notes how the write of a frame that counts as taken fared.
+func (c *counters) count(errno syscall.Errno) {
+	switch {
+	case errno == 0:
+	case congested(errno):
+		c.congested.Add(1)
+	default:
+		c.refused.Add(1)
+	}
 }
 
 // retry is RawSyscall that goes on after a signal.
