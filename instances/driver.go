@@ -23,6 +23,7 @@ type Spec struct {
 	Nameservers []netip.Addr // resolvers; none means that only the hosts file resolves names
 
 	Listen []string // built-in servers to run: "tcp/80", "udp/53"
+	VM     *VM      // of a virtual machine; else nil
 	RunDir string   // for the journal and per-instance files; made if it is not there
 }
 
@@ -37,7 +38,7 @@ type Host struct {
 
 // Driver starts instances of one kind. It is safe for concurrent use.
 type Driver interface {
-	// Name is the kind, as a lab file writes it: "netns", "netstack".
+	// Name is the kind, as a lab file writes it: "netns", "netstack", "qemu".
 	Name() string
 
 	// Available returns nil if instances can be started here and now; else an error that says why

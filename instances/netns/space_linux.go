@@ -101,14 +101,69 @@ func (s *space) remove() error {
 	return errors.Join(s.handle.Close(), removeName(s.path))
 }
 
+// removeName unmounts and deletes a name. Afterwards, or if it was not there, nobody can find the namespace.
 func removeName(path string) error {
-	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && err != unix.EINVAL && err != unix.ENOENT {
-		return &os.PathError{Op: "unmount", Path: path, Err: err}
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := unmountAll(path); err != nil {
 		return err
 	}
+	err := unix.Unlink(path)
+	if err == unix.EBUSY { // mounted still, where the path does not lead
+		err = unlinkCovered(path)
+	}
+	if err != nil && err != unix.ENOENT {
+		return &os.PathError{Op: "remove", Path: path, Err: err}
+	}
 	return nil
+}
+
+// unmountAll takes off what is mounted on path, however many times.
+func unmountAll(path string) error {
+	for {
+		err := unix.Unmount(path, unix.MNT_DETACH)
+		if err == unix.EINVAL || err == unix.ENOENT { // nothing, or nothing more
+			return nil
+		}
+		if err != nil {
+			return &os.PathError{Op: "unmount", Path: path, Err: err}
+		}
+	}
+}
+
+// unlinkCovered deletes a name whose mount is covered: ip-netns(8) binds the names' directory onto itself, with
+// all that is mounted in it, so that a second mount of ours hides below. Where a file is not mounted on it can be
+// deleted, and the kernel then takes off its mounts everywhere (mount_namespaces(7), "restrictions"): in a mount
+// namespace of this thread's own all of them can be uncovered.
+func unlinkCovered(path string) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
+		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+			done <- err
+			return
+		}
+		if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
+			done <- err
+			return
+		}
+		done <- uncover(path)
+	}()
+	return <-done
+}
+
+// uncover takes off layers of the directory until the file in it can be deleted.
+func uncover(path string) error {
+	for {
+		if err := unmountAll(path); err != nil {
+			return err
+		}
+		err := unix.Unlink(path)
+		if err != unix.EBUSY {
+			return err
+		}
+		if unix.Unmount(filepath.Dir(path), unix.MNT_DETACH) != nil {
+			return err
+		}
+	}
 }
 
 // idOf returns the namespace that path names. It fails for a path that is no namespace.

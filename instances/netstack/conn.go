@@ -90,6 +90,17 @@ func (s *state) translate(err error) error {
 type tcpConn struct {
 	*gonet.TCPConn
 	state
+	ep tcpip.Endpoint // nil for accepted connections
+}
+
+// SetLinger is net.TCPConn's: with 0, Close resets the connection instead of finishing it, so that no
+// TIME-WAIT holds its addresses. Accepted connections do not have it.
+func (c *tcpConn) SetLinger(sec int) error {
+	if c.ep == nil {
+		return errors.ErrUnsupported
+	}
+	c.ep.SocketOptions().SetLinger(tcpip.LingerOption{Enabled: sec >= 0, Timeout: time.Duration(max(sec, 0)) * time.Second})
+	return nil
 }
 
 func (c *tcpConn) Read(b []byte) (int, error) {
@@ -114,6 +125,17 @@ func (c *tcpConn) Close() error {
 type udpConn struct {
 	*gonet.UDPConn
 	state
+	v6 bool
+}
+
+// LocalAddr has the unspecified address where gonet has none.
+func (c *udpConn) LocalAddr() net.Addr {
+	addr, _ := c.UDPConn.LocalAddr().(*net.UDPAddr)
+	if addr == nil {
+		return &net.UDPAddr{}
+	}
+	addr.IP = specified(addr.IP, c.v6)
+	return addr
 }
 
 func (c *udpConn) Read(b []byte) (int, error) {
@@ -140,7 +162,6 @@ func (c *udpConn) Close() error {
 	if c.closed.Swap(true) {
 		return nil
 	}
-	c.UDPConn.SetDeadline(time.Unix(1, 0))
 	return c.UDPConn.Close()
 }
 
@@ -148,6 +169,8 @@ func (c *udpConn) Close() error {
 type listener struct {
 	*gonet.TCPListener
 	state
+	v6   bool
+	done func() // once, at Close
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -158,10 +181,32 @@ func (l *listener) Accept() (net.Conn, error) {
 	return &tcpConn{TCPConn: c.(*gonet.TCPConn)}, nil
 }
 
+// Addr has the unspecified address where gonet has none.
+func (l *listener) Addr() net.Addr {
+	addr, _ := l.TCPListener.Addr().(*net.TCPAddr)
+	if addr == nil {
+		return &net.TCPAddr{}
+	}
+	addr.IP = specified(addr.IP, l.v6)
+	return addr
+}
+
+func specified(ip net.IP, v6 bool) net.IP {
+	switch {
+	case len(ip) > 0:
+		return ip
+	case v6:
+		return net.IPv6unspecified
+	}
+	return net.IPv4zero
+}
+
 func (l *listener) Close() error {
 	if l.closed.Swap(true) {
 		return nil
 	}
 	l.TCPListener.Shutdown()
-	return l.TCPListener.Close()
+	err := l.TCPListener.Close()
+	l.done()
+	return err
 }

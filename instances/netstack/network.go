@@ -5,16 +5,31 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
 // network implements instances.Network on a gVisor stack.
-type network struct{ stack *stack.Stack }
+type network struct {
+	stack *stack.Stack
+
+	mu        sync.Mutex
+	listeners map[bound]struct{} // the open TCP ones
+}
+
+// bound is what a listener holds.
+type bound struct {
+	proto tcpip.NetworkProtocolNumber
+	addr  tcpip.Address // unspecified: all
+	port  uint16
+}
 
 // full turns an address into gVisor's form. The zero address stays unspecified; a link-local one is eth0's.
 func full(ap netip.AddrPort) tcpip.FullAddress {
@@ -83,32 +98,99 @@ func (n *network) dialTCP(ctx context.Context, laddr, raddr netip.AddrPort) (net
 		ep.Close()
 		return nil, addrError("dial", "tcp", raddr, terr)
 	}
-	return &tcpConn{TCPConn: gonet.NewTCPConn(&wq, ep)}, nil
+	return &tcpConn{TCPConn: gonet.NewTCPConn(&wq, ep), ep: ep}, nil
 }
 
 func (n *network) dialUDP(laddr, raddr netip.AddrPort) (net.Conn, error) {
-	var local *tcpip.FullAddress
-	if f := full(laddr); f != (tcpip.FullAddress{}) {
-		local = &f
-	}
-	remote := full(raddr)
-	c, err := gonet.DialUDP(n.stack, local, &remote, protocolOf(raddr.Addr()))
+	c, ep, err := n.socketUDP(protocolOf(raddr.Addr()))
 	if err != nil {
-		return nil, translate(err)
+		return nil, err
 	}
-	return &udpConn{UDPConn: c}, nil
+	var terr tcpip.Error
+	if local := full(laddr); local != (tcpip.FullAddress{}) {
+		terr = ep.Bind(local)
+	}
+	if terr == nil {
+		terr = ep.Connect(full(raddr))
+	}
+	if terr != nil {
+		ep.Close()
+		return nil, addrError("dial", "udp", raddr, terr)
+	}
+	return c, nil
 }
+
+// socketUDP makes a socket of one family only: an IPv6 one takes no IPv4, as Go has it on the kernel.
+func (n *network) socketUDP(proto tcpip.NetworkProtocolNumber) (*udpConn, tcpip.Endpoint, error) {
+	wq := new(waiter.Queue)
+	ep, terr := n.stack.NewEndpoint(udp.ProtocolNumber, proto, wq)
+	if terr != nil {
+		return nil, nil, errnoOf(terr)
+	}
+	ep.SocketOptions().SetV6Only(true)
+	// gonet's readers wait for data only: wake them when an ICMP error is there to be read. Not from
+	// within the notification, which holds the queue's lock.
+	entry := waiter.NewFunctionEntry(waiter.EventErr, func(waiter.EventMask) { go wq.Notify(waiter.ReadableEvents) })
+	wq.EventRegister(&entry)
+	return &udpConn{UDPConn: gonet.NewUDPConn(wq, ep), v6: proto == ipv6.ProtocolNumber}, ep, nil
+}
+
+// listenBacklog is Linux's default (net.core.somaxconn).
+const listenBacklog = 4096
 
 // Listen implements instances.Network.
 func (n *network) Listen(network string, laddr netip.AddrPort) (net.Listener, error) {
 	if network != "tcp" {
 		return nil, net.UnknownNetworkError(network)
 	}
-	l, err := gonet.ListenTCP(n.stack, full(laddr), n.family(laddr))
-	if err != nil {
-		return nil, translate(err)
+	proto := familyOf(laddr)
+	wq := new(waiter.Queue)
+	ep, terr := n.stack.NewEndpoint(tcp.ProtocolNumber, proto, wq)
+	if terr != nil {
+		return nil, errnoOf(terr)
 	}
-	return &listener{TCPListener: l}, nil
+	ep.SocketOptions().SetV6Only(true)
+	ep.SocketOptions().SetReuseAddress(true) // connections in TIME-WAIT do not hold the port
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	at := bound{proto, full(laddr).Addr, laddr.Port()}
+	if n.listens(at) {
+		terr = &tcpip.ErrPortInUse{}
+	} else if terr = ep.Bind(full(laddr)); terr == nil {
+		terr = ep.Listen(listenBacklog)
+	}
+	if terr != nil {
+		ep.Close()
+		return nil, addrError("listen", "tcp", laddr, terr)
+	}
+	if local, err := ep.GetLocalAddress(); err == nil {
+		at.port = local.Port
+	}
+	return &listener{TCPListener: gonet.NewTCPListener(n.stack, wq, ep), v6: proto == ipv6.ProtocolNumber, done: n.listening(at)}, nil
+}
+
+// listens says whether a listener is in the way of at: gVisor, other than Linux, lets a second one with
+// SO_REUSEADDR share its port.
+func (n *network) listens(at bound) bool {
+	for b := range n.listeners {
+		if b.port == at.port && b.proto == at.proto && (b.addr == at.addr || b.addr.Unspecified() || at.addr.Unspecified()) {
+			return true
+		}
+	}
+	return false
+}
+
+// listening notes a listener and returns what forgets it.
+func (n *network) listening(at bound) func() {
+	if n.listeners == nil {
+		n.listeners = map[bound]struct{}{}
+	}
+	n.listeners[at] = struct{}{}
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.listeners, at)
+	}
 }
 
 // ListenPacket implements instances.Network.
@@ -116,16 +198,19 @@ func (n *network) ListenPacket(network string, laddr netip.AddrPort) (net.Packet
 	if network != "udp" {
 		return nil, net.UnknownNetworkError(network)
 	}
-	local := full(laddr)
-	c, err := gonet.DialUDP(n.stack, &local, nil, n.family(laddr))
+	c, ep, err := n.socketUDP(familyOf(laddr))
 	if err != nil {
-		return nil, translate(err)
+		return nil, err
 	}
-	return &udpConn{UDPConn: c}, nil
+	if terr := ep.Bind(full(laddr)); terr != nil {
+		ep.Close()
+		return nil, addrError("listen", "udp", laddr, terr)
+	}
+	return c, nil
 }
 
-// family is the address's, IPv4 for an invalid one.
-func (n *network) family(ap netip.AddrPort) tcpip.NetworkProtocolNumber {
+// familyOf is the address's, IPv4 for an invalid one.
+func familyOf(ap netip.AddrPort) tcpip.NetworkProtocolNumber {
 	if !ap.Addr().IsValid() {
 		return protocolOf(netip.IPv4Unspecified())
 	}

@@ -36,6 +36,7 @@ var (
 
 // newStack returns the stack of an instance: eth0 on the link, a loopback device, routes. No address is
 // probed for duplicates, and no router advertisement is asked for or heard: the VPC has told us all.
+// Also after an error the caller must destroy the stack, after it has shut the link.
 func newStack(s instances.Spec, eth stack.LinkEndpoint) (*stack.Stack, error) {
 	st := stack.New(stack.Options{
 		NetworkProtocols: []stack.NetworkProtocolFactory{
@@ -52,11 +53,7 @@ func newStack(s instances.Spec, eth stack.LinkEndpoint) (*stack.Stack, error) {
 		HandleLocal: true,                   // an instance reaches its own addresses without the switch, as on Linux
 		RawFactory:  &raw.EndpointFactory{}, // ping wants to see ICMP errors
 	})
-	if err := errors.Join(tuneTCP(st), configure(st, s, eth)); err != nil {
-		st.Destroy()
-		return nil, err
-	}
-	return st, nil
+	return st, errors.Join(tuneTCP(st), configure(st, s, eth))
 }
 
 func tuneTCP(st *stack.Stack) error {

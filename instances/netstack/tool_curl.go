@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -204,7 +205,10 @@ func (c *curler) request(ctx context.Context, u *url.URL) (*http.Request, error)
 	if c.o.has("I") {
 		method = http.MethodHead
 	}
-	req, err := http.NewRequestWithContext(ctx, c.o.get("X", method), u.String(), body)
+	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		c.last.local, c.last.remote = info.Conn.LocalAddr(), info.Conn.RemoteAddr()
+	}}
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), c.o.get("X", method), u.String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -266,7 +270,6 @@ func (c *curler) dial(ctx context.Context, addrs []netip.Addr, port uint16) (net
 	for _, addr := range addrs {
 		conn, err := c.sh.net.Dial(ctx, "tcp", netip.AddrPortFrom(c.local, 0), netip.AddrPortFrom(addr, port))
 		if err == nil {
-			c.last.local, c.last.remote = conn.LocalAddr(), conn.RemoteAddr()
 			return conn, nil
 		}
 		errs = append(errs, err)
@@ -281,7 +284,7 @@ func (c *curler) failure(err error, start time.Time) error {
 	var u *url.Error
 	took := time.Since(start).Milliseconds()
 	reason := instances.ReasonOf(err)
-	connecting := errors.As(err, &connect)
+	connecting := errors.As(err, &connect) || c.last.remote == nil
 	switch {
 	case errors.As(err, &own):
 		return own
@@ -289,7 +292,7 @@ func (c *curler) failure(err error, start time.Time) error {
 		return &curlError{curlTimeout, fmt.Sprintf("Connection timed out after %d milliseconds", took)}
 	case reason == instances.TimedOut:
 		return &curlError{curlTimeout, fmt.Sprintf("Operation timed out after %d milliseconds with %d bytes received", took, c.last.size)}
-	case connecting && errors.As(err, &u):
+	case connect.error != nil && errors.As(err, &u):
 		host := ""
 		if parsed, perr := url.Parse(u.URL); perr == nil {
 			host = fmt.Sprintf("%s port %s", parsed.Hostname(), portOf(parsed))

@@ -184,15 +184,33 @@ func complaint(err error) string {
 	return err.Error()
 }
 
+// inputGrace is how long input that is there may take to be sent after the other side has ended.
+const inputGrace = 250 * time.Millisecond
+
 // transfer copies both ways until the other side ends, or is silent for too long.
 func (n *netcat) transfer(ctx context.Context, c net.Conn) error {
 	defer context.AfterFunc(ctx, func() { c.Close() })()
+	sent := make(chan struct{})
 	go func() {
+		defer close(sent)
 		io.Copy(c, n.sh.stdin)
 		if half, ok := c.(interface{ CloseWrite() error }); ok {
 			half.CloseWrite()
 		}
 	}()
+	err := n.receive(c)
+	if err == nil {
+		select {
+		case <-sent:
+		case <-ctx.Done():
+		case <-time.After(inputGrace):
+		}
+	}
+	return err
+}
+
+// receive copies what comes until the other side ends, or is silent for too long.
+func (n *netcat) receive(c net.Conn) error {
 	buf := make([]byte, 64<<10)
 	for {
 		if n.wait > 0 {
