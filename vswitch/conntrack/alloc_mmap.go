@@ -1,11 +1,11 @@
-//go:build unix
+//go:build unix && !race
 
 package conntrack
 
 import "syscall"
 
 // Mmap allocates outside the Go heap: neither the collector's sight nor its pacing is burdened by
-// millions of halves. It is the allocator for production. (The race detector does not see such memory.)
+// millions of halves. It is the allocator for production.
 var Mmap Allocator = mmap{}
 
 type mmap struct{}
