@@ -53,7 +53,7 @@ func (c *compiler) nextGen() uint32 {
 	return c.gen
 }
 
-// compile makes the snapshot of a view. Interfaces that did not change are taken over as they are.
+// compile makes the snapshot of a view. Subnets and policies that did not change are taken over as they are.
 func (c *compiler) compile(v *vpc.View) *Snapshot {
 	s := &Snapshot{Revision: v.Revision(), byID: map[string]*eni{}, networks: map[string]*network{}}
 	members := c.membership(v)

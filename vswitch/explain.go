@@ -1,6 +1,7 @@
 package vswitch
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -65,6 +66,9 @@ func (t *Trace) run(s *Switch, snap *Snapshot, table *conntrack.Table, from *eni
 
 // complete fills in what was left open.
 func (q *Question) complete(from *eni) error {
+	if !q.Dst.IsValid() {
+		return errors.New("no destination address")
+	}
 	v4 := q.Dst.Is4()
 	if !q.Src.IsValid() {
 		for _, a := range from.addrs {

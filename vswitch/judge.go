@@ -57,7 +57,7 @@ func (w *worker) next(p *passage, out *leg) Reason {
 	return dst.reachable()
 }
 
-// reachable tells whether anything is plugged in. A trace does not need it to be.
+// reachable tells whether anything is plugged in.
 func (e *eni) reachable() Reason {
 	if e.link == nil {
 		return ReasonDetached

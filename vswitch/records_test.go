@@ -2,6 +2,9 @@ package vswitch
 
 import (
 	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -229,7 +232,7 @@ func (w *world) one(r *rand.Rand, web, app *stubPort, l ledger) {
 	case delivered:
 		enter(from, vpc.Egress, flowlogs.Accept)
 		enter(to, vpc.Ingress, flowlogs.Accept)
-	case rejects == 1 && w.at(from, h):
+	case rejects == 1 && from.rejectedAtSource():
 		enter(from, vpc.Egress, flowlogs.Reject)
 	case rejects == 1:
 		enter(from, vpc.Egress, flowlogs.Accept)
@@ -239,7 +242,48 @@ func (w *world) one(r *rand.Rand, web, app *stubPort, l ledger) {
 	}
 }
 
-// at tells whether the frame just sent was rejected where it left: the trace of its stages is still there.
-func (w *world) at(p *stubPort, h *packet.Headers) bool {
+// rejectedAtSource tells whether the frame just sent was rejected where it left: the trace of its stages is still there.
+func (p *stubPort) rejectedAtSource() bool {
 	return p.link.workers[0].passages[0].legs[1].reason.Rejected()
+}
+
+// TestDrainWhileVerdictsTurn: counts that are taken while a rule change turns their half's verdict stay with
+// the verdict that they were counted under.
+func TestDrainWhileVerdictsTurn(t *testing.T) {
+	w, web, app := pair(t)
+	web.discard, app.discard = true, true
+	const rounds = 2000
+	var start atomic.Int64 // the round in which to drain: once, about when the verdict turns
+	var house sync.WaitGroup
+	house.Go(func() {
+		for round := range int64(rounds) {
+			for start.Load() <= round {
+				runtime.Gosched()
+			}
+			w.sw.DrainRecords()
+		}
+	})
+	frame := web.udp(app, 5000, 53, "q")
+	var want [2]uint64
+	for round := range rounds {
+		if round%2 == 0 {
+			w.authorize("app", "udp 53 from anywhere")
+		} else {
+			w.revoke("app", "udp 53 from anywhere")
+		}
+		start.Store(int64(round + 1))
+		for range rand.IntN(300) { // the walk takes a while to come to the half
+			runtime.KeepAlive(w)
+		}
+		for range 50 {
+			web.again(frame, packet.GSO{}, 1)
+		}
+		want[round%2] += 50
+	}
+	house.Wait()
+	accepted, _ := total(w.records(), app.eni, vpc.Ingress, flowlogs.Accept)
+	rejected, _ := total(w.records(), app.eni, vpc.Ingress, flowlogs.Reject)
+	if got := [2]uint64{accepted, rejected}; got != want {
+		t.Errorf("%v accepted and rejected, want %v", got, want)
+	}
 }
