@@ -18,7 +18,7 @@ func (w *worker) judge(p *passage) {
 	}
 	out := &p.legs[conntrack.Out]
 	if out.half == nil && w.opened {
-		w.track(p) // an earlier frame of the batch may have opened it
+		w.lookAgain(p)
 	}
 	w.leg(p, out, conntrack.Out)
 	if out.reason.Rejected() {

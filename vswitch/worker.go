@@ -24,6 +24,7 @@ type worker struct {
 	tally    tally
 	batch    Batch
 	passages [BatchSize]passage
+	lookups  lookups
 	opened   bool // a frame of this batch made a half
 	out      outputs
 	replies  replies

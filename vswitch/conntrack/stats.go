@@ -15,6 +15,9 @@ type Stats struct {
 	Expired      uint64 // halves that a sweep removed
 }
 
+// Len is how many halves there are.
+func (t *Table) Len() int { return int(t.halves.Load()) }
+
 // Stats returns the table's numbers, which are not of one moment.
 func (t *Table) Stats() Stats {
 	s := Stats{
