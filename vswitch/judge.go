@@ -247,7 +247,7 @@ func (w *worker) open(p *passage, l *leg, d conntrack.Dir) Reason {
 	}
 	l.half, w.opened = h, true
 	if inserted && l.reason == ReasonRule && w.trace == nil {
-		w.sw.hits.count(l.rule, w.sw.clock.Wall())
+		w.sw.hits.count(l.rule, w.sw.wall(w.now))
 	}
 	if !inserted { // an earlier frame of this batch, or another worker's
 		h.TrackSegment(d, conntrack.SegmentOf(&p.h), w.now)

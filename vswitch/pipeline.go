@@ -176,7 +176,7 @@ func (w *worker) accountLeg(p *passage, l *leg, d conntrack.Dir) {
 func (w *worker) record(p *passage, l *leg, d conntrack.Dir) {
 	f := flow(p.h.Tuple(), d, l.reason, l.rule)
 	f.Packets, f.Bytes, f.TCPFlags = uint64(p.packets), p.bytes, tcpFlags(&p.h)
-	f.First = w.sw.clock.Wall()
+	f.First = w.sw.wall(w.now)
 	f.Last = f.First
 	if w.trace != nil {
 		w.trace.record(l, &f)

@@ -2,6 +2,7 @@ package vswitch
 
 import (
 	"sync"
+	"time"
 
 	"github.com/vpclab/vpclab/flowlogs"
 	"github.com/vpclab/vpclab/packet"
@@ -12,9 +13,9 @@ import (
 const sweepBudget = 1 << 14
 
 // Tick does the switch's housekeeping: connections that timed out leave the table, and windows of the
-// flow log that ended are sealed;
-// it returns their records. Call it a few times a second.
+// flow log that ended are sealed; it returns their records. Call it a few times a second.
 func (s *Switch) Tick() []flowlogs.Record {
+	s.setOffset()
 	s.table.Sweep(s.clock.Mono(), sweepBudget)
 	wall := s.clock.Wall()
 	if s.records.Due(wall) {
@@ -23,6 +24,21 @@ func (s *Switch) Tick() []flowlogs.Record {
 	}
 	return nil
 }
+
+// maxClockSlip is how far the wall clock may be from what the last setOffset made of it.
+const maxClockSlip = int64(5 * time.Millisecond)
+
+// setOffset notes how far the wall clock is ahead of the monotonic one. It stays the same while the wall clock
+// runs evenly, so that records keep the order of their packets.
+func (s *Switch) setOffset() {
+	o := s.clock.Wall() - s.clock.Mono()
+	if slip := o - s.offset.Load(); slip > maxClockSlip || slip < -maxClockSlip {
+		s.offset.Store(o)
+	}
+}
+
+// wall is the time of day at a reading of the monotonic clock.
+func (s *Switch) wall(mono int64) int64 { return mono + s.offset.Load() }
 
 // DrainRecords moves what the flow table has counted so far into the flow log's open window.
 func (s *Switch) DrainRecords() {
@@ -51,18 +67,14 @@ func (s *Switch) drain(h *conntrack.Half) {
 
 // drainHalf is drain for who holds the half's lock.
 func (s *Switch) drainHalf(h *conntrack.Half) {
-	var offset int64
 	for d := conntrack.In; d <= conntrack.Out; d++ {
 		c := h.Drain(d)
 		if c.Packets == 0 {
 			continue
 		}
-		if offset == 0 {
-			offset = s.clock.Wall() - s.clock.Mono()
-		}
 		f := flow(tuple(h, d), d, Reason(h.Verdict(d).Reason), h.Rule(d))
 		f.Packets, f.Bytes, f.TCPFlags = c.Packets, c.Bytes, c.TCPFlags
-		f.First, f.Last = c.First+offset, c.Last+offset
+		f.First, f.Last = s.wall(c.First), s.wall(c.Last)
 		s.records.Add(h.ENI(), &f)
 	}
 }

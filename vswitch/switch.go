@@ -34,6 +34,7 @@ type Switch struct {
 	table     *conntrack.Table
 	fragments *fragments
 	hits      hits
+	offset    atomic.Int64 // wall clock less monotonic clock
 	turning   turning
 	snap      atomic.Pointer[Snapshot]
 
@@ -60,6 +61,7 @@ func New(cfg Config) (*Switch, error) {
 	s.table = conntrack.New(cfg.Table)
 	s.compiler = newCompiler(cfg.Rules, cfg.Timeouts)
 	s.snap.Store(&Snapshot{})
+	s.setOffset()
 	return s, nil
 }
 
@@ -91,6 +93,7 @@ func (s *Switch) publish() {
 			s.records.RemoveInterface(e.num)
 		}
 	}
+	s.announce(old, next)
 }
 
 // describe tells the flow log what its new and changed interfaces are called.

@@ -95,6 +95,20 @@ func TestFramesAreCopied(t *testing.T) {
 	equal(t, &out, frame(1))
 }
 
+// TestPieces has a frame in pieces, as the switch writes to a port that gathers.
+func TestPieces(t *testing.T) {
+	p := memory.New(memory.Config{Offload: vswitch.Offload{Gather: true}})
+	p.Write(0, []*vswitch.Frame{{Buf: []byte("head"), Tail: [][]byte{[]byte("-a"), nil, []byte("-b")}}, frame(1)})
+	var f vswitch.Frame
+	if !p.Take(&f) || string(f.Buf) != "head-a-b" || f.Tail != nil {
+		t.Fatalf("%q, %q", f.Buf, f.Tail)
+	}
+	if !p.Take(&f) {
+		t.Fatal("no frame")
+	}
+	equal(t, &f, frame(1))
+}
+
 func TestBounds(t *testing.T) {
 	p := memory.New(memory.Config{Depth: 4})
 	if n := p.Inject(0, frames(6)...); n != 4 {

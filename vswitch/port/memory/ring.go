@@ -37,6 +37,9 @@ func (r *ring) push(frames []*vswitch.Frame) int {
 		}
 		s := &r.slots[(r.head+r.n)%len(r.slots)]
 		s.Buf = append(s.Buf[:0], f.Buf...)
+		for _, piece := range f.Tail {
+			s.Buf = append(s.Buf, piece...)
+		}
 		s.GSO = f.GSO
 		r.n++
 		taken++
