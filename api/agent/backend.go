@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"io"
+	"syscall"
 )
 
 // Backend is what an agent can do; the server turns requests into calls of it.
@@ -53,10 +54,22 @@ type Backend interface {
 	// Exec runs a built-in program in the agent. ctx is cancelled when the client is interrupted or gone. An error means that the
 	// program could not be run at all; otherwise exit is its status.
 	Exec(ctx context.Context, r *ExecRequest, s Streams) (exit int, err error)
+
+	// Attach makes a device of another program an instance; it runs when the answer comes. A device that is refused leaves
+	// nothing behind.
+	Attach(ctx context.Context, r *AttachRequest) (*AttachResult, error)
+	// Detach undoes Attach; an instance that a lab file has is refused.
+	Detach(ctx context.Context, r *DetachRequest) (*DetachResult, error)
+
+	// Power starts, stops or restarts one instance. What is so already is no error.
+	Power(ctx context.Context, r *PowerRequest) (*InstanceRow, error)
+	// Console joins the streams to an instance's console until Stdin or ctx ends, neither of which is an error, or the instance does.
+	Console(ctx context.Context, r *ConsoleRequest, s Streams) error
 }
 
 // Streams are a program's standard streams. Stdin gives io.EOF when the client closed its own.
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	Signals        <-chan syscall.Signal // for a program of the host; nil: none
 }

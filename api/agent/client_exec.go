@@ -17,11 +17,16 @@ const interruptGrace = 2 * time.Second
 // last output still comes, for at most two seconds. Reading s.Stdin may outlive the call by one Read, since a
 // Read cannot be taken back.
 func (c *Client) Exec(ctx context.Context, r *ExecRequest, s Streams) (int, error) {
+	return c.upgraded(ctx, "exec", r, s)
+}
+
+// upgraded sends a request whose connection then carries streams; see Exec.
+func (c *Client) upgraded(ctx context.Context, name string, req any, s Streams) (int, error) {
 	// Not ctx: it would cut the connection, and with it the program's last words.
 	connCtx, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
 	stopDial := context.AfterFunc(ctx, hangUp)
-	resp, err := c.send(connCtx, "exec", r, http.StatusSwitchingProtocols, "Connection", "Upgrade", "Upgrade", execProtocol)
+	resp, err := c.send(connCtx, name, req, http.StatusSwitchingProtocols, "Connection", "Upgrade", "Upgrade", execProtocol)
 	stopDial()
 	if err != nil {
 		return exitInternal, err

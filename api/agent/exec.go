@@ -8,22 +8,33 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path"
 	"sync"
 )
 
 // exec upgrades the connection and runs a program on it.
 func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
+	check := func(req *ExecRequest) error {
+		if len(req.Argv) == 0 {
+			return &Error{Code: CodeBadRequest, Field: "argv", Message: "there is no program to run"}
+		}
+		return nil
+	}
+	upgradeTo(s, w, r, check, s.backend.Exec)
+}
+
+// upgradeTo reads and checks a request, and makes its connection the streams of what runs.
+func upgradeTo[Req any](s *Server, w http.ResponseWriter, r *http.Request, check func(*Req) error, run func(context.Context, *Req, Streams) (int, error)) {
 	if r.Header.Get("Upgrade") != execProtocol {
-		writeError(w, &Error{Code: CodeBadRequest, Message: "exec needs the header Upgrade: " + execProtocol})
+		writeError(w, &Error{Code: CodeBadRequest, Message: path.Base(r.URL.Path) + " needs the header Upgrade: " + execProtocol})
 		return
 	}
-	req, err := decode[ExecRequest](w, r)
+	req, err := decode[Req](w, r)
+	if err == nil {
+		err = check(req)
+	}
 	if err != nil {
 		writeError(w, err)
-		return
-	}
-	if len(req.Argv) == 0 {
-		writeError(w, &Error{Code: CodeBadRequest, Field: "argv", Message: "there is no program to run"})
 		return
 	}
 	s.upgraded.Add(1) // before the hijack: until then http.Server.Shutdown waits for us
@@ -35,14 +46,19 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 	}
 	defer conn.Close()
 	rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + execProtocol + "\r\n\r\n")
-	if rw.Flush() == nil {
-		s.session(conn, rw.Reader, req)
+	if rw.Flush() != nil {
+		return
+	}
+	if files, ok := any(req).(*ExecRequest); ok && files.Files {
+		s.fileSession(conn, rw.Reader, files)
+	} else {
+		s.session(conn, rw.Reader, func(ctx context.Context, io Streams) (int, error) { return run(ctx, req, io) })
 	}
 }
 
 // session runs a program on an upgraded connection. Its context does not come from the request, which ended with the
 // upgrade, but ends with the server, with the connection, and at an interrupt.
-func (s *Server) session(conn net.Conn, r *bufio.Reader, req *ExecRequest) {
+func (s *Server) session(conn net.Conn, r *bufio.Reader, run func(context.Context, Streams) (int, error)) {
 	ctx, cancel := context.WithCancel(s.base)
 	defer cancel()
 	out := &frameWriter{w: conn}
@@ -54,7 +70,7 @@ func (s *Server) session(conn net.Conn, r *bufio.Reader, req *ExecRequest) {
 		stdin.close(io.ErrUnexpectedEOF)
 		cancel()
 	})
-	exit, err := s.backend.Exec(ctx, req, Streams{Stdin: stdin, Stdout: out.stream(frameStdout), Stderr: out.stream(frameStderr)})
+	exit, err := run(ctx, Streams{Stdin: stdin, Stdout: out.stream(frameStdout), Stderr: out.stream(frameStderr)})
 	if err != nil {
 		raw, _ := json.Marshal(asError(err)) // strings always marshal
 		out.write(frameError, raw)

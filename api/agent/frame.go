@@ -21,6 +21,7 @@ const (
 	frameWindow                // to the client: so many bytes of standard input have been read (4 bytes)
 	frameExit                  // to the client, last: the exit status (4 bytes)
 	frameError                 // to the client, last: an Error as JSON
+	frameSignal                // to the agent, where files were passed: a signal for the program (4 bytes)
 )
 
 const (

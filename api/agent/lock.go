@@ -85,10 +85,18 @@ func Holder(dir string) int {
 	if pid == 0 {
 		return 0
 	}
-	if err := syscall.Kill(pid, 0); err != nil && !errors.Is(err, syscall.EPERM) {
+	if err := syscall.Kill(pid, 0); err != nil && !errors.Is(err, syscall.EPERM) || zombie(pid) {
 		return 0
 	}
 	return pid
+}
+
+// zombie says of a process that it has ended and that nobody has asked for its status yet. The first process of many a
+// container never does. (proc_pid_stat(5); other systems have no such file.)
+func zombie(pid int) bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	_, state, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')')+1:]), " ")
+	return err == nil && strings.HasPrefix(state, "Z")
 }
 
 func readPID(f *os.File) int {

@@ -92,6 +92,10 @@ func (s *Server) routes() {
 		return &struct{}{}, b.FlowLogRead(ctx, r, emit)
 	}))
 	s.handle("exec", s.exec)
+	s.handle("power", unary(b.Power))
+	s.handle("attach", unary(b.Attach))
+	s.handle("detach", unary(b.Detach))
+	s.handle("console", s.console)
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, &Error{Code: CodeBadRequest, Message: fmt.Sprintf("%s %s is no request of this agent", r.Method, r.URL.Path),
 			Fix: "use a client of the agent's own version (`vpclab version`)"})

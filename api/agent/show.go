@@ -29,7 +29,7 @@ type ShowRequest struct {
 
 // ShowResult is one object whole. Exactly one of the pointers is set: the one that Kind names.
 type ShowResult struct {
-	Kind string `json:"kind"` // "lab", "vpc", "subnet", "security-group", "network-interface", "instance", "route-table", "prefix-list", "flow-log"
+	Kind string `json:"kind"` // "lab", "vpc", "subnet", "security-group", "network-interface", "instance", "route-table", "prefix-list", "vpc-flow-log"
 
 	Lab              *LabDetail        `json:"lab,omitempty"`
 	VPC              *VPCDetail        `json:"vpc,omitempty"`

@@ -184,6 +184,10 @@ type ExecRequest struct {
 	Lab      string   `json:"lab,omitempty"`
 	Instance string   `json:"instance"`
 	Argv     []string `json:"argv"`
+	// Of a program of the host; see ExecTarget.Files.
+	Env   []string `json:"env,omitempty"`
+	Dir   string   `json:"dir,omitempty"`
+	Files bool     `json:"files,omitempty"` // standard streams come as descriptors; set by ExecFiles
 }
 
 // ExecTarget says how to run a program on an instance.
@@ -193,7 +197,10 @@ type ExecTarget struct {
 	Driver     string `json:"driver"` // "netns", "netstack"
 	// InAgent is set where the agent runs the (built-in) program itself: call Exec. Otherwise the client joins the
 	// instance and runs a program of the host; Info has what the driver needs for that.
-	InAgent bool              `json:"in_agent"`
-	Tools   []string          `json:"tools,omitempty"` // the built-in programs, where InAgent
-	Info    map[string]string `json:"info,omitempty"`  // the driver's own: namespace path, hosts file, ...
+	InAgent bool     `json:"in_agent"`
+	Tools   []string `json:"tools,omitempty"` // the built-in programs, where InAgent and not Files
+	// Files is set where the agent runs a program of the host, which can have files of the client as its standard
+	// streams: call ExecFiles, or Exec where they are none. It wants Env and Dir.
+	Files bool              `json:"files,omitempty"`
+	Info  map[string]string `json:"info,omitempty"` // the driver's own: namespace path, hosts file, ...
 }

@@ -12,7 +12,9 @@ import (
 
 const targetHelp = `TO is an instance or an address, with a port and a protocol:
   app-1:8080, app-1:53/udp, 10.0.2.10:8080, [2001:db8::5]:443
-  app-1 or app-1/icmp (an echo request), app-1/47 (a protocol by number)`
+  app-1 or app-1/icmp (an echo request), app-1/47 (a protocol by number)
+Where several labs have the name, LAB/NAME: shop/app-1:8080. A name is looked for in
+the sender's lab first.`
 
 func (a *app) probeCommand() *cobra.Command {
 	var n int
@@ -150,7 +152,9 @@ func (a *app) execCommand() *cobra.Command {
 		Short: "Run a program on an instance",
 		Long: `Run a program on an instance: on a netns instance any program of this machine, on
 a netstack instance one of the built-in ping, nc, curl and dig. Ends with the
-program's exit code.`,
+program's exit code. Where namespaces are made without root the agent's helper starts
+the program and gives it this command's standard input, output and error; a terminal is
+then a new one, with job control, that is copied to this one.`,
 		Args: cobra.MinimumNArgs(2), ValidArgsFunction: a.completeFirst("instance"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args[1] == "--" {
@@ -178,7 +182,9 @@ func (a *app) exec(ctx context.Context, r *agent.ExecRequest) error {
 	}
 	streams := agent.Streams{Stdin: a.in, Stdout: a.out, Stderr: a.err}
 	var code int
-	if t.InAgent {
+	if t.Files {
+		code, err = a.execHost(ctx, c, r, streams)
+	} else if t.InAgent {
 		code, err = c.Exec(ctx, r, streams)
 	} else {
 		code, err = a.here.Join(ctx, t, r.Argv, streams)

@@ -65,8 +65,19 @@ func (a *app) names(cmd *cobra.Command, kinds []string) []string {
 		return nil
 	}
 	var out []string
+	labs := map[string]string{}
+	several := map[string]bool{} // names that two labs have
+	for _, n := range list {
+		if lab, ok := labs[n.Name]; ok && lab != n.Lab {
+			several[n.Name] = true
+		}
+		labs[n.Name] = n.Lab
+	}
 	for _, n := range list {
 		word := n.Name
+		if several[n.Name] && n.Lab != "" {
+			word = n.Lab + "/" + n.Name
+		}
 		if word == "" {
 			word = n.ID
 		}

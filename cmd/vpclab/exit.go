@@ -25,7 +25,7 @@ const exitHelp = `Exit codes:
   1    a check failed: a test, validate, a request that was refused, or with
        --exit-code a verdict that is not ACCEPT
   2    the command line or a file it names cannot be used; nothing to test
-  3    no failure, but warnings
+  3    no failure, but warnings; doctor: something is lacking
   4    no agent can be reached
   130  interrupted
   141  nobody reads the output any more
@@ -77,7 +77,7 @@ func codeOf(err error) int {
 	switch failed.Code {
 	case agent.CodeUnreachable, agent.CodeBroken:
 		return exitUnreachable
-	case agent.CodeInvalidLab, agent.CodeBadRequest, agent.CodeUnknownObject, agent.CodeAmbiguousObject, agent.CodeNoTests:
+	case agent.CodeInvalidLab, agent.CodeBadRequest, agent.CodeUnknownObject, agent.CodeAmbiguousObject, agent.CodeNoTests, agent.CodeOtherFile:
 		return exitUsage
 	}
 	return exitFailed

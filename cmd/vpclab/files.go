@@ -39,7 +39,19 @@ func (a *app) readFile(path string) (agent.File, error) {
 	if err != nil {
 		return agent.File{}, fileError(path, err)
 	}
-	return agent.File{Name: path, Data: data}, nil
+	return agent.File{Name: path, Path: ownPath(path), Data: data}, nil
+}
+
+// ownPath is where a file is, however it was named. One that has no such place is told by its name.
+func ownPath(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	if real, err := filepath.EvalSymlinks(abs); err == nil {
+		return real
+	}
+	return abs
 }
 
 func limited(r io.Reader) ([]byte, error) {
@@ -50,12 +62,17 @@ func limited(r io.Reader) ([]byte, error) {
 	return data, err
 }
 
-func fileError(path string, err error) error {
+// plain is what the kernel says, without the call and the path, which the message has already.
+func plain(err error) error {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
-		err = errno
+		return errno
 	}
-	e := &agent.Error{Code: agent.CodeInvalidLab, Where: path, Message: err.Error()}
+	return err
+}
+
+func fileError(path string, err error) error {
+	e := &agent.Error{Code: agent.CodeInvalidLab, Where: path, Message: plain(err).Error()}
 	if errors.Is(err, fs.ErrNotExist) {
 		e.Fix = "name a lab file, a directory with a lab.yaml, or - for standard input"
 	}

@@ -14,6 +14,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func TestGolden(t *testing.T) {
 	const lab = "LAB" // stands for a lab file
 	for name, args := range map[string][]string{
+		"doctor-lacks":     {"doctor"},
 		"status":           {"status"},
 		"apply":            {"apply", lab},
 		"apply-dry-run":    {"apply", lab, "--dry-run"},
@@ -38,6 +39,8 @@ func TestGolden(t *testing.T) {
 		"show-route-table": {"show", "rtb"},
 		"show-prefix-list": {"show", "pl"},
 		"show-flow-log":    {"show", "fl"},
+		"doctor":           {"doctor"},
+		"restart":          {"restart", "vm-1"},
 		"exec":             {"exec", "web-1", "--", "ping", "-c", "1"},
 	} {
 		for _, form := range []string{"table", "json", "yaml", "csv", "color"} {
@@ -51,6 +54,9 @@ func TestGolden(t *testing.T) {
 
 func golden(t *testing.T, name, form, lab string, args []string) {
 	r := newRig(t).withAgent()
+	if name == "doctor-lacks" {
+		r.host.lacking = 2
+	}
 	r.in = "input"
 	line := []string{"-o", form}
 	if form == "color" {

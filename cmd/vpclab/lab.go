@@ -62,10 +62,12 @@ func (a *app) clean(unreachable error) error {
 	if err != nil {
 		return err
 	}
-	if agent.Holder(dir) != 0 {
+	err = a.here.Clean(dir)
+	var failed *agent.Error
+	if errors.As(err, &failed) && failed.Code == agent.CodeInUse {
 		return unreachable
 	}
-	if err := a.here.Clean(dir); err != nil {
+	if err != nil {
 		return err
 	}
 	a.say("no agent is running; what one may have left behind is cleared away")
@@ -73,13 +75,15 @@ func (a *app) clean(unreachable error) error {
 }
 
 func (a *app) applyCommand() *cobra.Command {
-	var dryRun bool
+	var dryRun, adopt bool
 	var driver string
 	cmd := &cobra.Command{
 		Use:   "apply FILE",
 		Short: "Make a running lab be as its file says",
-		Long:  "Make the lab be as its file says, changing only what differs, in one step. Other labs are not touched.",
-		Args:  cobra.ExactArgs(1), ValidArgsFunction: completeFiles,
+		Long: `Make the lab be as its file says, changing only what differs, in one step. Other
+labs are not touched. A lab that is up from another file is refused, unless
+--adopt says that this file takes it over.`,
+		Args: cobra.ExactArgs(1), ValidArgsFunction: completeFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := knownDriver(driver); err != nil {
 				return err
@@ -92,7 +96,7 @@ func (a *app) applyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			res, err := c.Apply(cmd.Context(), &agent.ApplyRequest{File: file, Driver: driver, DryRun: dryRun}, a.progress)
+			res, err := c.Apply(cmd.Context(), &agent.ApplyRequest{File: file, Driver: driver, DryRun: dryRun, Adopt: adopt}, a.progress)
 			if err != nil {
 				return err
 			}
@@ -101,8 +105,13 @@ func (a *app) applyCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would be done")
+	adoptFlag(cmd, &adopt)
 	driverFlag(cmd, &driver)
 	return cmd
+}
+
+func adoptFlag(cmd *cobra.Command, adopt *bool) {
+	cmd.Flags().BoolVar(adopt, "adopt", false, "take over a lab of this name that is up from another file")
 }
 
 func (a *app) statusCommand() *cobra.Command {

@@ -100,6 +100,9 @@ func (a *app) flows(ctx context.Context, o *flowFlags) error {
 	take := func(f *agent.FlowRow) error { rows = append(rows, *f); return nil }
 	p := a.printer()
 	if r.Follow {
+		if s, err := c.Status(ctx); err == nil && r.Lab == "" {
+			p.Labs = len(s.Labs) > 1
+		}
 		take = p.FollowFlows().Add
 		var cancel context.CancelFunc
 		ctx, cancel = whileRead(ctx, a.out)
@@ -238,7 +241,8 @@ func (a *app) showCommand() *cobra.Command {
 		Use:   "show OBJECT",
 		Short: "One object whole: a group's rules with their use, an instance, a subnet",
 		Long: `One object whole. OBJECT is a name, an id, an address, or KIND/NAME where a name
-is not unique: security-group/web.`,
+is not unique: security-group/web. Where several labs have it, LAB/NAME or
+KIND/LAB/NAME.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFirst(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if a.output == string(render.CSV) {

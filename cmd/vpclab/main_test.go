@@ -100,7 +100,7 @@ func TestUsageErrors(t *testing.T) {
 }
 
 func TestAgentNotReachable(t *testing.T) {
-	for _, line := range []string{"status", "apply FILE", "exec a -- b", "probe a b:1", "explain a b:1", "authorize g tcp", "revoke g tcp", "flows", "flows -f", "conntrack", "flowlogs list", "flowlogs read", "show x"} {
+	for _, line := range []string{"status", "apply FILE", "exec a -- b", "console a", "start a", "stop a", "restart a", "probe a b:1", "explain a b:1", "authorize g tcp", "revoke g tcp", "flows", "flows -f", "conntrack", "flowlogs list", "flowlogs read", "show x"} {
 		t.Run(line, func(t *testing.T) {
 			r := newRig(t)
 			args := strings.Fields(strings.ReplaceAll(line, "FILE", r.file("lab: x")))

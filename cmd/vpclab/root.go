@@ -78,9 +78,11 @@ Begin with: vpclab up FILE
 	f.StringVar(&a.color, "color", "auto", "colours: auto (on a terminal, unless NO_COLOR is set), always or never")
 	root.AddGroup(&cobra.Group{ID: "lab", Title: "Labs:"}, &cobra.Group{ID: "ask", Title: "Ask and try:"}, &cobra.Group{ID: "see", Title: "Look:"})
 	add(root, "lab", a.upCommand(), a.downCommand(), a.applyCommand(), a.validateCommand(), a.testCommand())
-	add(root, "ask", a.execCommand(), a.probeCommand(), a.explainCommand(), a.ruleCommand("authorize"), a.ruleCommand("revoke"))
+	add(root, "lab", a.powerCommands()...)
+	add(root, "lab", a.attachCommand(), a.detachCommand())
+	add(root, "ask", a.execCommand(), a.consoleCommand(), a.probeCommand(), a.explainCommand(), a.ruleCommand("authorize"), a.ruleCommand("revoke"))
 	add(root, "see", a.statusCommand(), a.showCommand(), a.flowsCommand(), a.conntrackCommand(), a.flowlogsCommand())
-	root.AddCommand(a.versionCommand(), a.agentCommand())
+	root.AddCommand(a.doctorCommand(), a.versionCommand(), a.agentCommand())
 	root.RegisterFlagCompletionFunc("output", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		names := strings.Fields(cmd.Annotations[formats])
 		for _, f := range render.Formats() {
@@ -135,7 +137,7 @@ func (a *app) dataDir() (string, error) {
 // defaultDataDir is the XDG base directory for state; root's is the system's.
 func defaultDataDir(uid int, getenv func(string) string) string {
 	if uid == 0 {
-		return "/var/lib/vpclab"
+		return agent.RootDataDir
 	}
 	if state := getenv("XDG_STATE_HOME"); filepath.IsAbs(state) {
 		return filepath.Join(state, "vpclab")

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/vpclab/vpclab/api/agent"
+	"github.com/vpclab/vpclab/internal/doctor"
 )
 
 // The scripted world: what an agent could answer. It serves to test what commands ask and print, nothing else.
@@ -52,6 +53,7 @@ type script struct {
 	sum      func(*agent.TestSummary)    // changes the summary
 	follow   func(context.Context) error // goes on where Flows follows
 	warnings []agent.Problem             // of Apply and Validate
+	names    []agent.Name                // instead of its own
 }
 
 func (s *script) ask(name string, r any) error {
@@ -86,6 +88,9 @@ func (s *script) Names(_ context.Context, r *agent.NamesRequest) ([]agent.Name, 
 	all := []agent.Name{
 		{Kind: "instance", Name: "app-1", Detail: "10.0.2.10"}, {Kind: "instance", Name: "web-1", Detail: "10.0.1.10"},
 		{Kind: "lab", Name: "three-tier"}, {Kind: "security-group", Name: "web", ID: "sg-0a"}, {Kind: "route-table", ID: "rtb-0a"},
+	}
+	if s.names != nil {
+		all = slices.Clone(s.names)
 	}
 	all = slices.DeleteFunc(all, func(n agent.Name) bool { return len(r.Kinds) > 0 && !slices.Contains(r.Kinds, n.Kind) })
 	return all, s.ask("names", r)
@@ -255,12 +260,30 @@ func (s *script) Exec(_ context.Context, r *agent.ExecRequest, io3 agent.Streams
 	return len(r.Argv), s.ask("exec", r)
 }
 
+func (s *script) Power(_ context.Context, r *agent.PowerRequest) (*agent.InstanceRow, error) {
+	row := agent.InstanceRow{Lab: "shop", Name: r.Instance, ID: "i-0a", State: "running", Driver: "qemu", VPC: "main", Subnet: "public",
+		Addresses: addrs("10.0.1.30"), Groups: []string{"web"}}
+	if r.Action == agent.PowerStop {
+		row.State = "stopped"
+	}
+	return &row, s.ask("power", r)
+}
+
+func (s *script) Console(_ context.Context, r *agent.ConsoleRequest, io3 agent.Streams) error {
+	fmt.Fprintf(io3.Stdout, "%s login: ", r.Instance)
+	in, _ := io.ReadAll(io3.Stdin)
+	fmt.Fprintf(io3.Stdout, "%q was typed\n", in)
+	return s.ask("console", r)
+}
+
 // host is the local side: it runs a real server on a real socket, with the script behind it.
 type host struct {
 	s     *script
 	ran   int
 	runs  error // of Run, instead of running
 	clean error
+
+	lacking int // what Doctor finds
 }
 
 func (h *host) Run(ctx context.Context, dir, _ string, ready func()) error {
@@ -305,6 +328,21 @@ func (h *host) Validate(name string, data []byte) (*agent.Validation, error) {
 }
 
 func (h *host) Clean(string) error { return h.clean }
+
+func (h *host) Doctor(dir string) *doctor.Report {
+	return &doctor.Report{System: "linux/amd64, Debian GNU/Linux 13 (trixie), kernel 6.12.1", Lacking: h.lacking,
+		Drivers: []doctor.Driver{
+			{Name: "netns", Works: true, Why: "as root: the kernel's own TCP/IP, any program of this machine"},
+			{Name: "qemu", Works: h.lacking == 0, Why: "QEMU is not installed"},
+		},
+		Checks: []doctor.Check{
+			{Name: "root", State: doctor.OK, Found: "uid 0", For: "netns, tap"},
+			{Name: "user namespaces", State: doctor.Note, Found: "none can be made; root needs none", For: "netns without root"},
+			{Name: "QEMU", State: doctor.Lacks, Found: "no qemu-system-x86_64 in PATH", For: "qemu", Fix: "install it", Command: "apt install qemu-system-x86"},
+			{Name: "KVM", State: doctor.Lacks, Found: "/dev/kvm: no such file or directory", For: "qemu at full speed", Fix: "switch virtualization on in the firmware"},
+			{Name: "data directory", State: doctor.OK, Found: filepath.Base(dir)},
+		}}
+}
 
 func (h *host) Join(_ context.Context, t *agent.ExecTarget, argv []string, s agent.Streams) (int, error) {
 	fmt.Fprintf(s.Stdout, "joined %s for %q\n", t.Instance, argv)

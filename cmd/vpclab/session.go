@@ -97,11 +97,11 @@ func (a *app) spawn(ctx context.Context, dir, driver string) error {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return &agent.Error{Code: agent.CodeNoPermission, Where: dir, Message: "cannot make the data directory: " + err.Error(), Fix: "use another one with --data-dir"}
+		return &agent.Error{Code: agent.CodeNoPermission, Where: dir, Message: "cannot make the data directory: " + plain(err).Error(), Fix: "use another one with --data-dir"}
 	}
 	log, err := os.OpenFile(agent.LogPath(dir), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return &agent.Error{Code: agent.CodeNoPermission, Where: dir, Message: "cannot write the agent's log: " + err.Error(), Fix: "use another data directory with --data-dir"}
+		return &agent.Error{Code: agent.CodeNoPermission, Where: dir, Message: "cannot write the agent's log: " + plain(err).Error(), Fix: "use another data directory with --data-dir"}
 	}
 	defer log.Close()
 	r, w, err := os.Pipe()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ const downTimeout = 30 * time.Second
 
 type upFlags struct {
 	detach, noTests bool
+	adopt           bool
 	driver          string
 	records         string
 }
@@ -39,6 +41,7 @@ tests (0, 1 if one failed, 3 for warnings).`,
 	f.BoolVar(&o.detach, "detach", false, "leave the agent running in the background")
 	f.BoolVar(&o.noTests, "no-tests", false, "do not run the lab's tests")
 	f.StringVar(&o.records, "records", "table", "how to print the tests' flow-log records: table, aws or none")
+	adoptFlag(cmd, &o.adopt)
 	driverFlag(cmd, &o.driver)
 	cmd.RegisterFlagCompletionFunc("records", cobra.FixedCompletions([]string{"table", "aws", "none"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -106,7 +109,7 @@ func told(result error) bool {
 // bringUp applies the file, tests it and prints the report. lab is "" if it did not come up; result is then why, else
 // what the tests came to.
 func (a *app) bringUp(ctx context.Context, s *session, file agent.File, o *upFlags) (lab string, result error) {
-	res, err := s.client.Apply(ctx, &agent.ApplyRequest{File: file, Driver: o.driver}, a.progress)
+	res, err := s.client.Apply(ctx, &agent.ApplyRequest{File: file, Driver: o.driver, Adopt: o.adopt}, a.progress)
 	if err != nil {
 		return "", err
 	}
@@ -161,12 +164,36 @@ func (a *app) stay(ctx context.Context, s *session, lab string) error {
 		}
 		return s.stop()
 	}
-	if s.client.WaitGone(ctx) == nil {
-		a.say("the agent has ended")
+	if what := a.taken(ctx, s.client, lab); what != "" {
+		a.say("%s", what)
 		return nil
 	}
 	a.say("taking lab %s down; the agent, which was running before, goes on", lab)
 	return a.takeDown(ctx, s, lab)
+}
+
+// lookEvery is how often `up` looks whether its lab is still there, of an agent that is not its own.
+const lookEvery = 300 * time.Millisecond
+
+// taken waits until somebody else has taken the lab or the agent away, and says which; "" if ctx ended before.
+func (a *app) taken(ctx context.Context, c *agent.Client, lab string) string {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ""
+		case <-tick.C:
+		}
+		st, err := c.Status(ctx)
+		var failed *agent.Error
+		switch {
+		case err == nil && !slices.ContainsFunc(st.Labs, func(l agent.LabRow) bool { return l.Name == lab }):
+			return "lab " + lab + " has been taken down"
+		case errors.As(err, &failed) && (failed.Code == agent.CodeUnreachable || failed.Code == agent.CodeBroken):
+			return "the agent has ended"
+		}
+	}
 }
 
 // leave takes away what up has made: its own agent, or its lab.
@@ -182,5 +209,9 @@ func (a *app) takeDown(ctx context.Context, s *session, lab string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), downTimeout)
 	defer cancel()
 	_, err := s.client.Down(ctx, &agent.DownRequest{Lab: lab}, a.progress)
+	var failed *agent.Error
+	if errors.As(err, &failed) && failed.Code == agent.CodeUnknownObject {
+		return nil // somebody was faster
+	}
 	return err
 }

@@ -151,6 +151,7 @@ func TestDataDirectoryInUse(t *testing.T) {
 	r.want(t, r.run("up", r.file("x")), 1, r.dir, pid, "--data-dir")
 	r.want(t, r.run("agent"), 1, pid)
 	r.want(t, r.run("status"), 4, fmt.Sprintf("the agent (pid %d) does not answer", os.Getpid()))
+	r.host.clean = &agent.Error{Code: agent.CodeInUse, Message: "the data directory is in use"}
 	r.want(t, r.run("down"), 4, "does not answer")
 }
 

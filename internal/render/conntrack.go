@@ -1,6 +1,8 @@
 package render
 
 import (
+	"slices"
+
 	"github.com/vpclab/vpclab/api/agent"
 )
 
@@ -34,15 +36,24 @@ func (p *Printer) Conntrack(rows []agent.ConntrackRow) error {
 	if p.Format == CSV {
 		return writeCSV(p.W, true, conntrackFields, rows)
 	}
-	t := newTable(column{head: "AT"}, column{head: "PROTO"}, column{head: "INSIDE"}, column{}, column{head: "OUTSIDE"}, column{head: "STATE"},
-		column{head: "TRACKING"}, column{head: "LEFT", right: true}, column{head: "RULE"})
+	labs := p.Labs || slices.ContainsFunc(rows, func(r agent.ConntrackRow) bool { return r.Lab != rows[0].Lab })
+	columns := []column{{head: "LAB"}, {head: "AT"}, {head: "PROTO"}, {head: "INSIDE"}, {}, {head: "OUTSIDE"}, {head: "STATE"},
+		{head: "TRACKING"}, {head: "LEFT", right: true}, {head: "RULE"}}
+	if !labs {
+		columns = columns[1:]
+	}
+	t := newTable(columns...)
 	for _, r := range rows {
 		arrow := "->"
 		if r.Opener == agent.Ingress {
 			arrow = "<-"
 		}
-		t.add(text(r.At), text(r.Protocol), text(Endpoint(r.Inside, true)), text(arrow), text(Endpoint(r.Outside, true)), text(dash(r.State)),
-			tracking(&r), text(Elapsed(r.ExpiresIn.Duration())), text(Rule(r.Rule)))
+		cells := []cell{text(dash(r.Lab)), text(r.At), text(r.Protocol), text(Endpoint(r.Inside, true)), text(arrow), text(Endpoint(r.Outside, true)), text(dash(r.State)),
+			tracking(&r), text(Elapsed(r.ExpiresIn.Duration())), text(Rule(r.Rule))}
+		if !labs {
+			cells = cells[1:]
+		}
+		t.add(cells...)
 	}
 	return t.flush(p.W, p.Color)
 }

@@ -49,7 +49,8 @@ func (p *Printer) Flows(rows []agent.FlowRow) error {
 		return writeCSV(p.W, true, flowFields, rows)
 	}
 	other := slices.ContainsFunc(rows, func(r agent.FlowRow) bool { return r.Protocol != "tcp" && r.Status == "OK" })
-	f := p.flowTable(other, 0)
+	labs := p.Labs || slices.ContainsFunc(rows, func(r agent.FlowRow) bool { return r.Lab != rows[0].Lab })
+	f := p.flowTable(other, labs, 0)
 	f.dates = slices.ContainsFunc(rows, func(r agent.FlowRow) bool { return !sameDay(p.local(r.Start), p.local(p.Now)) })
 	for i := range rows {
 		f.add(&rows[i], false)
@@ -66,7 +67,7 @@ type FlowFollower struct {
 
 // FollowFlows makes a FlowFollower.
 func (p *Printer) FollowFlows() *FlowFollower {
-	return &FlowFollower{p: p, table: p.flowTable(true, 24)}
+	return &FlowFollower{p: p, table: p.flowTable(true, p.Labs, 24)}
 }
 
 // Add prints one record.
@@ -92,10 +93,11 @@ type flowTable struct {
 	t     *table
 	p     *Printer
 	proto bool
+	labs  bool
 	dates bool
 }
 
-func (p *Printer) flowTable(proto bool, wide int) *flowTable {
+func (p *Printer) flowTable(proto, labs bool, wide int) *flowTable {
 	columns := []column{{head: "TIME"}, {head: "AT"}, {head: "DIR", min: min(wide, len("ingress"))}, {head: "SOURCE", min: wide}, {head: "DESTINATION", min: wide},
 		{head: "ACTION"}, {head: "PKTS", right: true}, {head: "BYTES", right: true}, {head: "FLAGS", min: min(wide, len("SYN-ACK FIN"))}, {head: "RULE"}}
 	if proto {
@@ -104,7 +106,10 @@ func (p *Printer) flowTable(proto bool, wide int) *flowTable {
 	if wide > 0 {
 		columns[1].min = 10
 	}
-	return &flowTable{t: newTable(columns...), p: p, proto: proto}
+	if labs {
+		columns = slices.Insert(columns, 1, column{head: "LAB", min: min(wide, 10)})
+	}
+	return &flowTable{t: newTable(columns...), p: p, proto: proto, labs: labs}
 }
 
 func (f *flowTable) add(r *agent.FlowRow, live bool) {
@@ -112,25 +117,29 @@ func (f *flowTable) add(r *agent.FlowRow, live bool) {
 	if f.dates {
 		layout = time.DateTime
 	}
-	at := text(f.p.local(r.Start).Format(layout))
+	at := []cell{text(f.p.local(r.Start).Format(layout))}
+	if f.labs {
+		at = append(at, text(dash(r.Lab)))
+	}
+	at = append(at, text(r.At))
 	if r.Status != "OK" {
-		empty := make([]cell, len(f.t.columns)-3)
+		empty := make([]cell, len(f.t.columns)-len(at)-1)
 		for i := range empty {
 			empty[i] = cell{text: "-", style: dim}
 		}
-		f.t.add(append([]cell{at, text(r.At)}, append(empty, cell{text: r.Status, style: dim})...)...)
+		f.t.add(append(at, append(empty, cell{text: r.Status, style: dim})...)...)
 		return
 	}
 	rule := Rule(r.Rule)
 	if live && r.Open {
 		rule += " (so far)"
 	}
-	cells := []cell{at, text(r.At), text(r.Direction), text(Endpoint(r.Source, false)), text(Endpoint(r.Destination, false)),
+	cells := []cell{text(r.Direction), text(Endpoint(r.Source, false)), text(Endpoint(r.Destination, false)),
 		verdict(r.Action), number(r.Packets), number(r.Bytes), text(dash(TCPFlags(r.TCPFlags))), text(rule)}
 	if f.proto {
-		cells = slices.Insert(cells, 3, text(r.Protocol))
+		cells = slices.Insert(cells, 1, text(r.Protocol))
 	}
-	f.t.add(cells...)
+	f.t.add(append(at, cells...)...)
 }
 
 func (p *Printer) local(t time.Time) time.Time {

@@ -37,6 +37,7 @@ type Printer struct {
 	Color  bool   // only tables have colours
 	Zone   *time.Location
 	Now    time.Time // "now" of ages and of dates that may be left out
+	Labs   bool      // name the labs also where not all rows are known yet
 }
 
 // UseColor says whether output to w shall have colours: never if NO_COLOR is set (https://no-color.org) or TERM is
