@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"github.com/vpclab/vpclab/vswitch"
 )
@@ -23,7 +24,10 @@ type Spec struct {
 	Nameservers []netip.Addr // resolvers; none means that only the hosts file resolves names
 
 	Listen []string // built-in servers to run: "tcp/80", "udp/53"
+	Run    []string // shell commands that are started with the instance, in a sandbox; only netns instances can
+	Lab    string   // instances of one lab may share what serves them
 	VM     *VM      // of a virtual machine; else nil
+	TAP    *TAP     // of an instance behind a TAP of this host; else nil
 	RunDir string   // for the journal and per-instance files; made if it is not there
 }
 
@@ -60,6 +64,8 @@ type IO struct {
 	Stdout, Stderr io.Writer
 	Env            []string // nil means the environment of the calling process
 	Dir            string   // "" means the working directory of the calling process
+	// Signals are passed on to a program of the host; nil means none. Built-in programs know only the end of the context.
+	Signals <-chan syscall.Signal
 }
 
 // Instance is one running instance. Its methods are safe for concurrent use.

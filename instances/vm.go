@@ -7,15 +7,16 @@ import (
 
 // VM is what a driver of virtual machines has to know besides a Spec. Paths are absolute.
 type VM struct {
-	Kernel     string // direct boot: a kernel image; ""
-	Initrd     string // goes with Kernel; ""
-	Append     string // the kernel's command line; goes with Kernel
-	Disk       string // image; ""
-	DiskFormat string // "raw", "qcow2", ...; "": by the name's ending
-	Memory     int    // MiB; 0: DefaultMemory
-	CPUs       int    // 0: 1
-	Netdev     string // how frames get out: "socket" (unix), "tcp" (loopback), "tap"; "": what the driver prefers
-	Args       []string
+	Kernel     string   // direct boot: a kernel image; ""
+	Initrd     string   // goes with Kernel; ""
+	Append     string   // the kernel's command line; goes with Kernel
+	Disk       string   // image; ""
+	DiskFormat string   // "raw", "qcow2", ...; "": by the name's ending
+	Memory     int      // MiB; 0: DefaultMemory
+	CPUs       int      // 0: 1
+	Netdev     string   // how frames get out: "socket" (unix), "tcp" (loopback), "tap"; "": what the driver prefers
+	Args       []string // more of the command line
+	Dir        string   // where relative paths in Args are looked for; "": the working directory
 }
 
 // DefaultMemory of a virtual machine, in MiB.

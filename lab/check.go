@@ -90,7 +90,7 @@ func (c *checker) choice(path, word string, words ...string) {
 }
 
 // drivers that a lab file may name.
-var drivers = []string{"netns", "netstack"}
+var drivers = []string{"netns", "netstack", driverQEMU, driverTAP}
 
 func (c *checker) driver(path, name string) {
 	if name != "" {

@@ -15,13 +15,17 @@ func (c *checker) instances() {
 		path := child("instances", in.Name)
 		c.label(path, "instance", in.Name)
 		c.driver(child(path, "driver"), in.Driver)
+		c.tap(in, path)
+		c.vm(in, path)
 		c.listens(in, path)
+		c.commands(in, path)
 		if in.Subnet = c.subnetOf(in, path); in.Subnet == nil {
 			continue
 		}
 		c.memberships(in, path)
 		c.addresses(in, path, owners)
 	}
+	c.devices()
 	c.room(owners)
 }
 

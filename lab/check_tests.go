@@ -90,6 +90,9 @@ func (c testChecker) from(k *Check, path string) {
 		c.fail(p, "", "%v", err)
 	case c.f.instance(name) == nil:
 		c.missing(p, oneOf("instances", name, c.f.instanceNames()), "there is no instance %s", short(name))
+	case c.f.sendsNothing(name):
+		c.missing(p, "test what comes to it from others", "%s is %s, which sends nothing of its own for a test", name,
+			map[bool]string{true: "another program's", false: "a virtual machine"}[c.f.instance(name).TAP.Name != ""])
 	}
 	k.Traffic.From, k.Traffic.FromPort = name, port
 }

@@ -169,7 +169,7 @@ func hasFields(t reflect.Type) bool {
 // examples of the fields that may not be missing.
 var examples = map[string]string{
 	"lab": "lab: my-lab", "vpcs": "vpcs: { main: { cidr: 10.0.0.0/16 } }", "cidr": "cidr: 10.0.1.0/24",
-	"subnet": "subnet: NAME", "resource": "resource: NAME of a VPC, subnet or instance", "tests": "tests: [ ... ]",
+	"subnet": "subnet: NAME", "path": "path: IMAGE", "name": "name: NAME of a network interface", "resource": "resource: NAME of a VPC, subnet or instance", "tests": "tests: [ ... ]",
 }
 
 // mapping decodes a mapping into a struct.

@@ -93,6 +93,7 @@ func withoutEachRule(t *testing.T, path string) []cutFile {
 // commands are those that a README may ask for.
 var commands = []string{
 	"up", "down", "status", "apply", "validate", "exec", "probe", "explain", "test", "authorize", "revoke", "flows", "conntrack", "show", "version", "completion",
+	"console", "start", "stop", "restart",
 }
 
 var shellLine = regexp.MustCompile(`(?m)^\$ (.*)$`)

@@ -18,16 +18,19 @@ type File struct {
 	Driver string `yaml:"driver"`
 	MTU    int    `yaml:"mtu"` // of every instance: the largest IP packet in bytes; DefaultMTU if the file has none
 	// OnRuleChange says what a tracked connection does when the rules change: Persist (as AWS) or Reevaluate.
-	OnRuleChange string          `yaml:"on-rule-change"`
-	Timeouts     Timeouts        `yaml:"timeouts"` // of every instance
-	VPCs         []*VPC          `yaml:"vpcs,required,map"`
-	PrefixLists  []*PrefixList   `yaml:"prefix-lists,map"`
-	Groups       []*Group        `yaml:"security-groups,map"`
-	Instances    []*Instance     `yaml:"instances,map"`
-	FlowLogs     []*FlowLog      `yaml:"flow-logs"` // nil: the file says nothing, and each VPC has one
-	Tests        []*Test         `yaml:"tests"`
-	source       *source         // of the lab
-	spans        map[string]span // of each value by path
+	OnRuleChange string        `yaml:"on-rule-change"`
+	Timeouts     Timeouts      `yaml:"timeouts"` // of every instance
+	VPCs         []*VPC        `yaml:"vpcs,required,map"`
+	PrefixLists  []*PrefixList `yaml:"prefix-lists,map"`
+	Groups       []*Group      `yaml:"security-groups,map"`
+	Instances    []*Instance   `yaml:"instances,map"`
+	FlowLogs     []*FlowLog    `yaml:"flow-logs"` // nil: the file says nothing, and each VPC has one
+	Tests        []*Test       `yaml:"tests"`
+	// Dir is where relative paths in the file are looked for; "" is the working directory. Like Driver, the agent
+	// may set it before Apply.
+	Dir    string
+	source *source         // of the lab
+	spans  map[string]span // of each value by path
 }
 
 // Name of the file as the person typed it.
@@ -126,10 +129,13 @@ type Instance struct {
 	Secondary       []netip.Addr `yaml:"secondary-ips"`     // IPv4 and IPv6
 	GroupNames      []string     `yaml:"groups,list"`       // none: the VPC's default group
 	Listen          []Listen     `yaml:"listen,list"`       // ports with a built-in server
+	Run             []string     `yaml:"run,list"`          // shell commands that are started with it, in a sandbox
 	Driver          string       `yaml:"driver"`            // "": the lab's
 	SourceDestCheck *bool        `yaml:"source-dest-check"` // nil: true
-	Subnet          *Subnet
-	Pos             Pos
+	vmFields
+	tapFields
+	Subnet *Subnet
+	Pos    Pos
 }
 
 // Listen is a port with a built-in server: 80, tcp/80 or 80/tcp.

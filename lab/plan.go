@@ -166,6 +166,9 @@ func newPlanner(view *vpc.View, f *File) *planner {
 		case *vpc.NetworkInterface:
 			p.existing.interfaces = append(p.existing.interfaces, o)
 		case *vpc.Instance:
+			if joined(o) && len(f.VPCs) > 0 { // it goes only with the whole lab
+				continue
+			}
 			p.existing.instances = append(p.existing.instances, o)
 		case *vpc.FlowLog:
 			p.existing.flowLogs = append(p.existing.flowLogs, o)

@@ -28,7 +28,7 @@ func (p *planner) instanceTags() map[string]string {
 func (p *planner) driver(in *Instance) string { return orElse(in.Driver, p.f.Driver) }
 
 // matchInstances finds the instances that can stay. What an instance is started with cannot be changed: subnet,
-// primary address, driver, built-in servers, MTU.
+// primary address, driver, built-in servers, commands, MTU.
 func (p *planner) matchInstances() {
 	for _, in := range p.f.Instances {
 		for _, a := range append([]netip.Addr{in.IP}, in.Secondary...) {
@@ -71,7 +71,8 @@ func (p *planner) sameInstance(in *Instance, e *vpc.Instance, n *vpc.NetworkInte
 		mtu = DefaultMTU
 	}
 	return s != nil && s.ID == n.SubnetID && (driver == "" || driver == e.Driver) && (!in.IP.IsValid() || in.IP == n.Addresses[0]) &&
-		slices.Equal(listens(in), e.Listen) && mtu == MTU(e)
+		slices.Equal(listens(in), e.Listen) && slices.Equal(in.Run, e.Run) && mtu == MTU(e) && p.vmOf(in).Equal(e.VM) && p.tapOf(in).Equal(e.TAP) &&
+		(in.MAC == "" || in.MAC == n.MAC)
 }
 
 func listens(in *Instance) []string {
@@ -302,6 +303,9 @@ func (p *planner) makeInstance(in *Instance) {
 	}
 	p.add(op{change: Change{Action: Add, Kind: vpc.KindInstance, Name: in.Name, Detail: detail, Where: in.Pos}, at: in.Pos, path: child("instances", in.Name),
 		do: func(tx *vpc.Tx) error {
+			if err := nameFree(tx, p.f.Lab, in.Name); err != nil {
+				return err
+			}
 			made, err := tx.RunInstance(p.runInput(tx, in))
 			if err == nil {
 				p.out.New = append(p.out.New, Ref{in.Name, made.ID})
@@ -319,9 +323,9 @@ func (p *planner) runInput(tx *vpc.Tx, in *Instance) vpc.RunInstanceInput {
 	}
 	spec := vpc.InterfaceSpec{
 		Addresses: append([]netip.Addr{primary}, in.addresses4()...), SubnetID: p.out.Subnets[in.Subnet.VPC.Name+"/"+in.Subnet.Name], Addresses6: in.addresses6(), Groups: p.groupIDs(in),
-		SourceDestCheck: &check, Tracking: p.tracking(),
+		SourceDestCheck: &check, Tracking: p.tracking(), MAC: in.MAC,
 	}
-	return vpc.RunInstanceInput{Owner: p.owner(in.Name, p.instanceTags()), Driver: p.driver(in), Listen: listens(in), Interfaces: []vpc.InterfaceSpec{spec}}
+	return vpc.RunInstanceInput{Owner: p.owner(in.Name, p.instanceTags()), Driver: p.driver(in), VM: p.vmOf(in), TAP: p.tapOf(in), Listen: listens(in), Run: in.Run, Interfaces: []vpc.InterfaceSpec{spec}}
 }
 
 // chooseAddress gives the lowest address of a subnet that nobody has and that the file gives to nobody. A subnet that

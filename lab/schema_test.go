@@ -99,6 +99,8 @@ var schemaOf = map[string]any{
 	"group":           Group{},
 	"longRule":        Rule{},
 	"instance":        Instance{},
+	"longDisk":        Disk{},
+	"longTAP":         TAP{},
 	"flowLog":         FlowLog{},
 	"test":            Test{},
 	"step":            Step{},

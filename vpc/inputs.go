@@ -60,6 +60,8 @@ type ModifyNetworkInterfaceInput struct {
 	SourceDestCheck *bool
 	Description     *string
 	Tracking        *ConnectionTracking
+	// MAC is not AWS's, where it never changes: a virtual machine of somebody else's brings its own.
+	MAC *string
 }
 
 // AssignAddressesInput adds secondary addresses to an interface: those given, and Count more that are chosen.
@@ -133,7 +135,10 @@ type ModifyManagedPrefixListInput struct {
 type RunInstanceInput struct {
 	Owner
 	Driver     string
+	VM         *VM             // of a virtual machine; else nil
+	TAP        *TAP            // of an instance behind a TAP; else nil
 	Listen     []string        // "tcp/80", "udp/53"
+	Run        []string        // shell commands that are started with it; at most MaxCommands of MaxCommand bytes
 	Interfaces []InterfaceSpec // by device index; at least one
 }
 

@@ -43,6 +43,9 @@ func (tx *Tx) runInstance(in RunInstanceInput) (*Instance, error) {
 			return nil, within(err, element("Listen", i))
 		}
 	}
+	if err := checkRun(in.Run); err != nil {
+		return nil, err
+	}
 	if err := printable(in.Driver, 64, "Driver", "Value (%s) for parameter driver is invalid."); err != nil {
 		return nil, err
 	}
@@ -51,7 +54,7 @@ func (tx *Tx) runInstance(in RunInstanceInput) (*Instance, error) {
 		return nil, err
 	}
 	inst := &Instance{
-		Meta: meta, Driver: in.Driver, Listen: slices.Clone(in.Listen), State: StatePending, LaunchTime: tx.now(),
+		Meta: meta, Driver: in.Driver, VM: in.VM.clone(), TAP: in.TAP.clone(), Listen: slices.Clone(in.Listen), Run: slices.Clone(in.Run), State: StatePending, LaunchTime: tx.now(),
 	}
 	for i, spec := range in.Interfaces {
 		if err := tx.plug(inst, i, spec); err != nil {
@@ -116,6 +119,24 @@ func (tx *Tx) existingInterface(spec InterfaceSpec) (*NetworkInterface, error) {
 	}
 	c := *n
 	return &c, nil
+}
+
+// Bounds of what an instance runs by itself. (AWS's user data has at most 16 KB.)
+const (
+	MaxCommands = 16
+	MaxCommand  = 16 << 10 // bytes
+)
+
+func checkRun(commands []string) error {
+	if len(commands) > MaxCommands {
+		return fail("InvalidParameterValue", "Run", "An instance runs at most %d commands", MaxCommands)
+	}
+	for i, text := range commands {
+		if text == "" || len(text) > MaxCommand || strings.ContainsRune(text, 0) {
+			return within(fail("InvalidParameterValue", "", "A command has 1 to %d bytes, none of them zero", MaxCommand), element("Run", i))
+		}
+	}
+	return nil
 }
 
 // checkListen checks "tcp/80", "udp/53".

@@ -140,7 +140,7 @@ func (tx *Tx) dropInterface(n *NetworkInterface) {
 	tx.drop(n)
 }
 
-// ModifyNetworkInterface changes groups, source/destination check, description and idle timeouts.
+// ModifyNetworkInterface changes groups, source/destination check, description, idle timeouts and MAC.
 // Errors: those of CreateNetworkInterface for the same fields, and an interface's own.
 func (tx *Tx) ModifyNetworkInterface(in ModifyNetworkInterfaceInput) (*NetworkInterface, error) {
 	return command(tx, func() (*NetworkInterface, error) { return tx.modifyInterface(in) })
@@ -176,6 +176,20 @@ func (tx *Tx) modifyInterface(in ModifyNetworkInterfaceInput) (*NetworkInterface
 			return nil, err
 		}
 	}
+	if in.MAC != nil && !sameMAC(*in.MAC, old.MAC) {
+		if *in.MAC == "" {
+			return nil, fail("MissingParameter", "MAC", "The request must contain the parameter macAddress")
+		}
+		if n.MAC, err = tx.interfaceMAC(n.VPCID, *in.MAC); err != nil {
+			return nil, err
+		}
+	}
 	tx.put(&n)
 	return &n, nil
+}
+
+// sameMAC compares a MAC that was given with one in the model's form.
+func sameMAC(given, have string) bool {
+	mac, err := net.ParseMAC(given)
+	return err == nil && mac.String() == have
 }

@@ -86,6 +86,33 @@ func TestModifyNetworkInterface(t *testing.T) {
 	}
 }
 
+func TestModifyMAC(t *testing.T) {
+	f := newFixture(t, vpc.Config{})
+	modify := func(tx *vpc.Tx, id, mac string) (*vpc.NetworkInterface, error) {
+		return tx.ModifyNetworkInterface(vpc.ModifyNetworkInterfaceInput{ID: id, MAC: &mac})
+	}
+	f.do(t, func(tx *vpc.Tx) error {
+		n, err := modify(tx, f.eni.ID, "52:54:00:AB:CD:EF")
+		if err != nil {
+			return err
+		}
+		if n.MAC != "52:54:00:ab:cd:ef" || len(tx.NetworkInterfacesByMAC(f.eni.MAC)) != 0 || len(tx.NetworkInterfacesByMAC(n.MAC)) != 1 {
+			t.Errorf("MAC %s", n.MAC)
+		}
+		_, err = modify(tx, f.eni.ID, "52:54:00:ab:cd:EF") // its own is not in use
+		return err
+	})
+	for mac, want := range map[string]string{
+		"": "MissingParameter", "eth0": "InvalidParameterValue", "01:00:5e:00:00:01": "InvalidParameterValue",
+		"52:54:00:ab:cd:ef": "InvalidParameterValue", // the other's
+	} {
+		_, err := f.store.Update(t.Context(), func(tx *vpc.Tx) error { return errOf(modify(tx, f.free.ID, mac)) })
+		if vpc.ErrorCode(err) != want {
+			t.Errorf("%q: %v, want %s", mac, err, want)
+		}
+	}
+}
+
 func TestNetworkInterfaceErrors(t *testing.T) {
 	create := func(edit func(*fixture, *vpc.InterfaceSpec)) func(*fixture, *vpc.Tx) error {
 		return func(f *fixture, tx *vpc.Tx) error {

@@ -81,8 +81,11 @@ type Instance struct {
 	VPCID        string
 	SubnetID     string
 	InterfaceIDs []string // by device index
-	Driver       string   // "netns", "netstack", "" for one that no driver runs
+	Driver       string   // "netns", "netstack", "qemu", "" for one that no driver runs
+	VM           *VM      // of a virtual machine; else nil
+	TAP          *TAP     // of an instance behind a TAP; else nil
 	Listen       []string // ports with a built-in server: "tcp/80"
+	Run          []string // shell commands that are started with it
 	State        string   // "pending", "running", "stopped", "terminated"
 	LaunchTime   time.Time
 }

@@ -42,6 +42,9 @@ func cleanup(path string) error {
 		return fmt.Errorf("%s: %w", journalFile, err)
 	}
 	name := f.journal.Namespace
+	if f.journal.Helper { // all that it made went with it
+		return f.remove()
+	}
 	if !strings.HasPrefix(name, namespacePrefix) || strings.ContainsAny(name, "/\x00") {
 		return fmt.Errorf("%s: %q is no name that this program gives", journalFile, name)
 	}
@@ -108,14 +111,14 @@ func members(id spaceID) ([]int, error) {
 	var pids []int
 	for _, entry := range dir {
 		pid, perr := strconv.Atoi(entry.Name())
-		if perr == nil && pid != os.Getpid() && inside(pid, id) {
+		if perr == nil && pid != os.Getpid() && isIn(pid, id) {
 			pids = append(pids, pid)
 		}
 	}
 	return pids, err
 }
 
-func inside(pid int, id spaceID) bool {
+func isIn(pid int, id spaceID) bool {
 	got, err := idOf(fmt.Sprintf("/proc/%d/ns/net", pid))
 	return err == nil && got == id
 }
@@ -127,7 +130,7 @@ func kill(pid int, id spaceID) {
 		return
 	}
 	defer unix.Close(fd)
-	if inside(pid, id) {
+	if isIn(pid, id) {
 		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 	}
 }

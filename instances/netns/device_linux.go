@@ -81,6 +81,9 @@ func ipNet(p netip.Prefix) *net.IPNet {
 // knob is a file below /proc/sys/net and what belongs into it.
 type knob struct{ path, value string }
 
+// pingGroups is who may open ICMP sockets without being root.
+const pingGroups = "ipv4/ping_group_range"
+
 // knobs4 undo what a new namespace takes over from the host (a Docker host forwards), and let ICMP
 // errors pass unthrottled, since a probe's verdict hangs on them.
 var knobs4 = []knob{
@@ -88,7 +91,7 @@ var knobs4 = []knob{
 	{"ipv4/conf/all/rp_filter", "0"},
 	{"ipv4/conf/eth0/rp_filter", "0"},
 	{"ipv4/icmp_ratelimit", "0"},
-	{"ipv4/ping_group_range", "0 2147483647"},
+	{pingGroups, "0 2147483647"},
 }
 
 // knobs6: no router is asked or heard, no address is made up or probed for; the VPC has told us all.
@@ -127,5 +130,10 @@ func setKnobs(s instances.Spec) error {
 }
 
 func (k knob) set() error {
-	return os.WriteFile(filepath.Join("/proc/sys/net", k.path), []byte(k.value), 0)
+	err := os.WriteFile(filepath.Join("/proc/sys/net", k.path), []byte(k.value), 0)
+	if k.path == pingGroups && k.value != "0 0" && errors.Is(err, unix.EINVAL) { // a user namespace with one group only
+		k.value = "0 0"
+		return k.set()
+	}
+	return err
 }

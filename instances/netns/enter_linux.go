@@ -4,26 +4,39 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vpclab/vpclab/instances/netns/helper"
+	"github.com/vpclab/vpclab/instances/netns/sandbox"
 )
 
 // childReady says that main calls ChildMain.
 var childReady bool
 
-// ChildMain must be the first thing that main (or TestMain) of a program does that calls Exec: in a
-// child that Exec started it enters the instance, becomes the program and does not return; in any
-// other process it returns at once.
+// ChildMain must be the first thing that main (or TestMain) of a program does that starts instances: in a
+// child that Exec started it enters the instance, becomes the program and does not return; in a helper process and in the
+// first process of a sandbox it is all of main; in any other process it returns at once.
 func ChildMain() {
 	childReady = true
-	if len(os.Args) != 1 || os.Args[0] != childArg0 {
+	switch {
+	case len(os.Args) == 0:
+		return
+	case os.Args[0] == helper.Arg0:
+		closeOnExec()
+		helper.Serve(handlers())
+	case os.Args[0] == sandbox.Arg0:
+		closeOnExec()
+		sandbox.Main()
+	case len(os.Args) != 1 || os.Args[0] != childArg0:
 		return
 	}
-	unix.CloseOnExec(childStatus)
+	closeOnExec()
 	status := os.NewFile(childStatus, "status")
 	var task childTask
 	err := json.Unmarshal([]byte(os.Getenv(childEnv)), &task)
@@ -38,6 +51,22 @@ func ChildMain() {
 	}
 	json.NewEncoder(status).Encode(failure)
 	os.Exit(max(failure.Code, 1))
+}
+
+// closeOnExec keeps descriptors from programs that this process becomes or starts: all but standard input, output and
+// error, also those that the agent itself was started with.
+func closeOnExec() {
+	const first = 3
+	if unix.CloseRange(first, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	var limit unix.Rlimit // a kernel before 5.11
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		limit.Cur = 1024
+	}
+	for fd := first; fd < int(min(limit.Cur, 1<<16)); fd++ {
+		unix.CloseOnExec(fd)
+	}
 }
 
 // programError is a failure of the program itself, with the exit code that shells give it.

@@ -21,6 +21,7 @@ const (
 	childArg0    = "vpclab-enter"  // what a child of Exec is called until it becomes the program
 	childEnv     = "VPCLAB_ENTER"  // holds childTask
 	childStatus  = 3               // descriptor on which the child tells why it could not become the program
+	childSpace   = 4               // the instance's network namespace, where a helper starts the child
 	pipePatience = 5 * time.Second // how long a finished program's descendants may hold its output open
 )
 
@@ -31,9 +32,9 @@ type childTask struct {
 }
 
 // Exec implements instances.Instance with any program of the host. The program is run by a child of this
-// process that enters the namespace first, because a process of many threads cannot; main must have called ChildMain.
-// It dies with this process. A Stdin that is no *os.File is read until it ends, fails, or the program has ended and
-// the read under way returns.
+// process, or of the helper, that enters the namespace first, because a process of many threads cannot; main must have called
+// ChildMain. It dies with this process. A Stdin that is no *os.File is read until it ends, fails, or the program has ended and
+// the read under way returns. A Stdin that is a terminal becomes the program's controlling one, if it is nobody's yet.
 func (in *instance) Exec(ctx context.Context, argv []string, stdio instances.IO) (int, error) {
 	if len(argv) == 0 {
 		return 0, errors.New("no program given")
@@ -46,27 +47,40 @@ func (in *instance) Exec(ctx context.Context, argv []string, stdio instances.IO)
 		return 0, err
 	}
 	defer done()
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	return in.space.exec(ctx, childTask{Info: in.enterInfo(), Argv: argv}, stdio)
+}
+
+func (s *named) exec(ctx context.Context, task childTask, stdio instances.IO) (int, error) {
 	runtime.LockOSThread() // Pdeathsig is about the thread that started the child
 	defer runtime.UnlockOSThread()
-	cmd, err := in.command(argv, stdio)
+	cmd, err := command(task, stdio)
 	if err != nil {
 		return 0, err
 	}
 	return run(ctx, cmd, stdio)
 }
 
-func (in *instance) command(argv []string, stdio instances.IO) (*exec.Cmd, error) {
-	task, err := json.Marshal(childTask{Info: in.enterInfo(), Argv: argv})
-	if err != nil {
-		return nil, err
-	}
+// environ is the program's environment with what the child has to know.
+func environ(task childTask, stdio instances.IO) ([]string, error) {
+	text, err := json.Marshal(task)
 	env := stdio.Env
 	if env == nil {
 		env = os.Environ()
 	}
+	return append(env[:len(env):len(env)], childEnv+"="+string(text)), err
+}
+
+func command(task childTask, stdio instances.IO) (*exec.Cmd, error) {
+	env, err := environ(task, stdio)
+	if err != nil {
+		return nil, err
+	}
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{childArg0}
-	cmd.Env = append(env[:len(env):len(env)], childEnv+"="+string(task))
+	cmd.Env = env
 	cmd.Dir, cmd.Stdout, cmd.Stderr = stdio.Dir, stdio.Stdout, stdio.Stderr
 	cmd.WaitDelay = pipePatience
 	// A process group of its own, so that all of it can be killed; but a terminal belongs to ours.
@@ -84,9 +98,6 @@ func isTerminal(r io.Reader) bool {
 }
 
 func run(ctx context.Context, cmd *exec.Cmd, stdio instances.IO) (int, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
 	feed, err := input(cmd, stdio.Stdin)
 	if err != nil {
 		return 0, err
@@ -104,8 +115,10 @@ func run(ctx context.Context, cmd *exec.Cmd, stdio instances.IO) (int, error) {
 	}
 	go feed()
 	stop := context.AfterFunc(ctx, func() { killGroup(cmd) })
+	unhook := passSignals(stdio.Signals, func(s syscall.Signal) { _ = unix.Kill(-cmd.Process.Pid, s) }, cmd.SysProcAttr.Setpgid)
 	failure := readFailure(status)
 	err = cmd.Wait()
+	unhook()
 	stop()
 	switch {
 	case ctx.Err() != nil:
@@ -142,15 +155,47 @@ func killGroup(cmd *exec.Cmd) {
 	_ = cmd.Process.Kill()
 }
 
+// passSignals calls kill for each signal until it is undone, which waits for a call under way. Where the program is in this
+// process's own group, signals reach it anyway.
+func passSignals(signals <-chan syscall.Signal, kill func(syscall.Signal), wanted bool) (undo func()) {
+	if signals == nil || !wanted {
+		return func() {}
+	}
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-end:
+				return
+			case s, ok := <-signals:
+				if !ok {
+					return
+				}
+				kill(s)
+			}
+		}
+	}()
+	return func() { close(end); <-ended }
+}
+
 func exitCode(cmd *exec.Cmd, err error) (int, error) {
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
 		return 0, err
 	}
-	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return 128 + int(ws.Signal()), nil
+	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok {
+		return shellCode(ws), nil
 	}
 	return cmd.ProcessState.ExitCode(), nil
+}
+
+// shellCode is what a shell says of a program that ended.
+func shellCode(ws syscall.WaitStatus) int {
+	if ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return ws.ExitStatus()
 }
 
 // childFailure is why a child did not become the program.

@@ -17,6 +17,7 @@ const (
 	hostsFile    = "hosts"
 	resolvFile   = "resolv.conf"
 	nsswitchFile = "nsswitch.conf"
+	outputFile   = "run.log" // what the commands of Spec.Run print
 	journalFile  = "netns.json"
 )
 
@@ -25,7 +26,8 @@ const (
 type journal struct {
 	Instance  string  `json:"instance"`
 	Namespace string  `json:"namespace"`
-	ID        spaceID `json:"id"` // zero until the namespace has been made
+	ID        spaceID `json:"id"`               // zero until the namespace has been made
+	Helper    bool    `json:"helper,omitempty"` // a helper process made it: it has no name, and goes with the helper
 }
 
 // files are the files of one instance.
@@ -35,7 +37,7 @@ type files struct {
 }
 
 // newFiles makes an instance's directory, with the journal first.
-func newFiles(s instances.Spec, namespace string) (*files, error) {
+func newFiles(s instances.Spec, way Way) (*files, error) {
 	if err := checkID(s.ID); err != nil {
 		return nil, err
 	}
@@ -54,7 +56,7 @@ func newFiles(s instances.Spec, namespace string) (*files, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	f := &files{dir: dir, journal: journal{Instance: s.ID, Namespace: namespace}}
+	f := &files{dir: dir, journal: journal{Instance: s.ID, Namespace: namespaceName(s.ID), Helper: way == ByHelper}}
 	if err := f.fill(s); err != nil {
 		return nil, errors.Join(err, f.remove())
 	}
@@ -139,7 +141,7 @@ func (f *files) enterInfo() EnterInfo {
 
 // remove deletes what newFiles made, the journal last, and nothing else.
 func (f *files) remove() error {
-	for _, name := range []string{hostsFile, resolvFile, nsswitchFile, journalFile + ".new", journalFile} {
+	for _, name := range []string{hostsFile, resolvFile, nsswitchFile, outputFile, journalFile + ".new", journalFile} {
 		if err := os.Remove(f.path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}

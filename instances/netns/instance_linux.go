@@ -18,25 +18,34 @@ const deviceName = "eth0"
 // instance is one running namespace.
 type instance struct {
 	spec    instances.Spec
+	way     Way
 	files   *files
-	space   *space
+	space   space
 	port    *tap.Port
 	net     *network
 	servers *instances.Servers
-	runs    sync.WaitGroup // programs that Exec started
+	box     *box           // what Spec.Run asked for; nil for nothing
+	runs    sync.WaitGroup // programs that Exec started, and the box
+	ended   chan struct{}  // closed when the namespace is lost
 
 	mu     sync.Mutex
 	closed bool
+	over   chan struct{} // closed by Close
+	cause  string        // why the namespace was lost
 }
 
 // Start implements instances.Driver.
 func (d *Driver) Start(ctx context.Context, s instances.Spec) (instances.Instance, error) {
-	in := &instance{spec: s}
-	in.spec.Prefixes, in.spec.Gateways = slices.Clone(s.Prefixes), slices.Clone(s.Gateways)
+	way, spaces, err := d.choose()
+	if err != nil {
+		return nil, err
+	}
+	in := &instance{spec: s, way: way, ended: make(chan struct{}), over: make(chan struct{})}
+	in.spec.Prefixes, in.spec.Gateways, in.spec.Run = slices.Clone(s.Prefixes), slices.Clone(s.Gateways), slices.Clone(s.Run)
 	if s.MTU <= 0 {
 		in.spec.MTU = instances.DefaultMTU
 	}
-	if err := in.start(ctx); err != nil {
+	if err := in.start(ctx, spaces, d.overlay); err != nil {
 		err = errors.Join(err, in.Close())
 		return nil, fmt.Errorf("instance %s: %w", in.label(), err)
 	}
@@ -51,36 +60,67 @@ func (in *instance) label() string {
 }
 
 // start makes the parts in an order in which the journal always knows of what is there.
-func (in *instance) start(ctx context.Context) (err error) {
-	name := namespaceName(in.spec.ID)
-	if in.files, err = newFiles(in.spec, name); err != nil {
+func (in *instance) start(ctx context.Context, spaces spaces, overlay string) (err error) {
+	if in.files, err = newFiles(in.spec, in.way); err != nil {
 		return err
 	}
-	if in.space, err = createSpace(name); err != nil {
+	if in.space, err = spaces.create(ctx, in.spec); err != nil {
 		return err
 	}
-	if err = in.files.record(in.space.id); err != nil {
+	if err = in.files.record(in.space.identity()); err != nil {
 		return err
 	}
-	if err = in.space.do(in.plug); err != nil {
+	in.net = &network{space: in.space}
+	if in.port, in.net.zone, err = in.space.plug(in.spec); err != nil {
 		return err
 	}
 	if err = ctx.Err(); err != nil {
 		return err
 	}
-	in.net = &network{space: in.space, zone: in.space.zone}
-	in.servers, err = instances.Serve(in.net, in.spec)
-	return err
-}
-
-// plug makes eth0 and configures it. It runs inside the namespace.
-func (in *instance) plug() (err error) {
-	in.port, err = tap.Open(tap.Config{Device: deviceName, Label: in.label(), MTU: in.spec.MTU})
-	if err != nil {
+	if in.servers, err = instances.Serve(in.net, in.spec); err != nil {
 		return err
 	}
-	in.space.zone, err = configure(in.spec)
-	return err
+	if err = in.startBox(ctx, overlay); err != nil {
+		return err
+	}
+	in.watch()
+	return nil
+}
+
+// watch ends what this process holds of a namespace that is lost, so that the namespace goes, too.
+func (in *instance) watch() {
+	lost := in.space.lost()
+	if lost == nil {
+		return
+	}
+	in.runs.Go(func() {
+		select {
+		case <-in.over:
+			return
+		case <-lost:
+		}
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		if in.closed {
+			return
+		}
+		in.cause = in.space.why().Error()
+		_ = in.servers.Close()
+		_ = in.port.Close()
+		close(in.ended)
+	})
+}
+
+var _ instances.Mortal = (*instance)(nil)
+
+// Ended implements instances.Mortal.
+func (in *instance) Ended() <-chan struct{} { return in.ended }
+
+// Why implements instances.Mortal.
+func (in *instance) Why() string {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.cause
 }
 
 // Port implements instances.Instance.
@@ -101,14 +141,17 @@ func (in *instance) SetHosts(hosts []instances.Host) error {
 
 // Info implements instances.Instance.
 func (in *instance) Info() map[string]string {
-	info := map[string]string{"driver": "netns", "device": deviceName, "mac": in.spec.MAC.String()}
+	info := map[string]string{"driver": "netns", "device": deviceName, "mac": in.spec.MAC.String(), madeBy: string(in.way)}
 	in.enterInfo().into(info)
+	if in.box != nil {
+		in.box.into(info)
+	}
 	return info
 }
 
 func (in *instance) enterInfo() EnterInfo {
 	i := in.files.enterInfo()
-	i.Netns, i.Hostname = in.space.path, in.spec.HostName()
+	i.Netns, i.Hostname = in.space.path(), in.spec.HostName()
 	return i
 }
 
@@ -126,17 +169,22 @@ func (in *instance) begin() (done func(), err error) {
 // Close implements instances.Instance. Programs are killed first, the journal goes last.
 func (in *instance) Close() error {
 	in.mu.Lock()
-	defer in.mu.Unlock()
 	if in.closed {
+		in.mu.Unlock()
 		return nil
 	}
 	in.closed = true
+	close(in.over)
+	in.mu.Unlock()
 	var errs []error
 	if in.servers != nil {
 		errs = append(errs, in.servers.Close())
 	}
+	if in.box != nil {
+		in.box.stop()
+	}
 	if in.space != nil {
-		errs = append(errs, killAll(in.space.id))
+		errs = append(errs, in.space.end())
 	}
 	in.runs.Wait()
 	if in.port != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/vpclab/vpclab/instances"
 )
 
-// Driver starts netns instances.
-type Driver struct{}
+// Driver starts netns instances: as root by itself, else with the help of a process in a user namespace. See Way.
+type Driver struct{ ways }
 
 var _ instances.Driver = (*Driver)(nil)
 
@@ -36,11 +36,20 @@ func EnterInfoOf(info map[string]string) (EnterInfo, error) {
 		Netns: info["netns"], Hosts: info["hosts"], ResolvConf: info["resolv.conf"],
 		Nsswitch: info["nsswitch.conf"], Hostname: info["hostname"],
 	}
+	if info[madeBy] == byHelper {
+		return i, fmt.Errorf("the namespace belongs to a helper process, which only the agent can ask to run programs in it")
+	}
 	if info["driver"] != "netns" || i.Netns == "" {
 		return i, fmt.Errorf("instance is of kind %q and cannot be entered; only netns instances can", info["driver"])
 	}
 	return i, nil
 }
+
+// madeBy says in Info how the namespace was made, as Way does.
+const (
+	madeBy   = "made by"
+	byHelper = "helper"
+)
 
 func (i EnterInfo) into(info map[string]string) {
 	info["netns"], info["hosts"], info["resolv.conf"] = i.Netns, i.Hosts, i.ResolvConf

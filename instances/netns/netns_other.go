@@ -11,6 +11,17 @@ import (
 
 var errLinuxOnly = errors.New("network namespaces are a feature of Linux; use instances of kind netstack")
 
+type ways struct{}
+
+// Way is how the namespaces of netns instances are made; on this system they cannot be.
+type Way string
+
+// Way fails on this system.
+func (*Driver) Way() (Way, error) { return "", errLinuxOnly }
+
+// Explain fails on this system.
+func (*Driver) Explain() (string, error) { return "", errLinuxOnly }
+
 // Available implements instances.Driver.
 func (*Driver) Available() error { return errLinuxOnly }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -14,9 +16,9 @@ import (
 )
 
 // network implements instances.Network on the kernel's stack in a namespace. A socket belongs to the
-// namespace it was made in, so only its making has to happen inside.
+// namespace it was made in, so only its making has to happen inside; see belong.
 type network struct {
-	space *space
+	space space
 	zone  string
 }
 
@@ -44,69 +46,102 @@ func (n *network) zoned(ap netip.AddrPort) netip.AddrPort {
 
 // reuse lets a probe use the same local port again while the last connection from it is in TIME-WAIT.
 func reuse(_, _ string, c syscall.RawConn) error {
+	return onSocket(c, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
+}
+
+func onSocket(c syscall.RawConn, fn func(fd int) error) error {
 	var err error
-	if cerr := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) }); cerr != nil {
+	if cerr := c.Control(func(fd uintptr) { err = fn(int(fd)) }); cerr != nil {
 		return cerr
 	}
 	return err
 }
 
+// belong is what the net package calls before it binds or connects a socket that it has made, here and not in the
+// namespace: one like it is made there and takes over its descriptor.
+func (n *network) belong(_, _ string, c syscall.RawConn) error {
+	return onSocket(c, func(fd int) error {
+		var like [3]int
+		for i, what := range []int{unix.SO_DOMAIN, unix.SO_TYPE, unix.SO_PROTOCOL} {
+			v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, what)
+			if err != nil {
+				return os.NewSyscallError("getsockopt", err)
+			}
+			like[i] = v
+		}
+		made, err := n.space.socket(like[0], like[1], like[2])
+		if err != nil {
+			return err
+		}
+		defer made.Close()
+		raw, err := made.SyscallConn()
+		if err != nil {
+			return err
+		}
+		return onSocket(raw, func(other int) error {
+			copyOptions(other, fd, like[0])
+			return os.NewSyscallError("dup3", unix.Dup3(other, fd, unix.O_CLOEXEC))
+		})
+	})
+}
+
+// copyOptions gives a socket the options that the net package has set so far.
+func copyOptions(to, from, domain int) {
+	options := [][2]int{{unix.SOL_SOCKET, unix.SO_REUSEADDR}, {unix.SOL_SOCKET, unix.SO_BROADCAST}}
+	if domain == unix.AF_INET6 {
+		options = append(options, [2]int{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY})
+	}
+	for _, o := range options {
+		if v, err := unix.GetsockoptInt(from, o[0], o[1]); err == nil {
+			_ = unix.SetsockoptInt(to, o[0], o[1], v)
+		}
+	}
+}
+
 // Dial implements instances.Network.
-func (n *network) Dial(ctx context.Context, network string, laddr, raddr netip.AddrPort) (c net.Conn, err error) {
+func (n *network) Dial(ctx context.Context, network string, laddr, raddr netip.AddrPort) (net.Conn, error) {
 	if !raddr.Addr().IsValid() {
 		return nil, fmt.Errorf("dial %s: invalid address", network)
 	}
-	d := net.Dialer{KeepAlive: noKeepAlive}
+	d := net.Dialer{KeepAlive: noKeepAlive, Control: n.belong}
 	laddr, raddr = n.zoned(laddr), n.zoned(raddr)
 	switch {
 	case network != "tcp" && network != "udp":
 		return nil, net.UnknownNetworkError(network)
 	case !laddr.Addr().IsValid() && laddr.Port() == 0:
 	case network == "tcp":
-		d.LocalAddr, d.Control = &net.TCPAddr{IP: laddr.Addr().AsSlice(), Zone: laddr.Addr().Zone(), Port: int(laddr.Port())}, reuse
+		d.LocalAddr, d.Control = &net.TCPAddr{IP: laddr.Addr().AsSlice(), Zone: laddr.Addr().Zone(), Port: int(laddr.Port())}, n.belongAgain
 	default:
 		d.LocalAddr = &net.UDPAddr{IP: laddr.Addr().AsSlice(), Zone: laddr.Addr().Zone(), Port: int(laddr.Port())}
 	}
-	err = n.space.do(func() error {
-		c, err = d.DialContext(ctx, familyOf(network, raddr.Addr()), raddr.String())
+	return d.DialContext(ctx, familyOf(network, raddr.Addr()), raddr.String())
+}
+
+// belongAgain is belong for a local port that may have been used just before.
+func (n *network) belongAgain(network, address string, c syscall.RawConn) error {
+	if err := n.belong(network, address, c); err != nil {
 		return err
-	})
-	if err != nil {
-		return nil, err
 	}
-	return c, nil
+	return reuse(network, address, c)
 }
 
 // Listen implements instances.Network.
-func (n *network) Listen(network string, laddr netip.AddrPort) (l net.Listener, err error) {
+func (n *network) Listen(network string, laddr netip.AddrPort) (net.Listener, error) {
 	if network != "tcp" {
 		return nil, net.UnknownNetworkError(network)
 	}
-	lc := net.ListenConfig{KeepAlive: noKeepAlive}
+	lc := net.ListenConfig{KeepAlive: noKeepAlive, Control: n.belong}
 	lc.SetMultipathTCP(false)
-	err = n.space.do(func() error {
-		l, err = lc.Listen(context.Background(), familyOf(network, laddr.Addr()), listenAddr(n.zoned(laddr)))
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return l, nil
+	return lc.Listen(context.Background(), familyOf(network, laddr.Addr()), listenAddr(n.zoned(laddr)))
 }
 
 // ListenPacket implements instances.Network.
-func (n *network) ListenPacket(network string, laddr netip.AddrPort) (c net.PacketConn, err error) {
+func (n *network) ListenPacket(network string, laddr netip.AddrPort) (net.PacketConn, error) {
 	if network != "udp" {
 		return nil, net.UnknownNetworkError(network)
 	}
-	err = n.space.do(func() error {
-		c, err = new(net.ListenConfig).ListenPacket(context.Background(), familyOf(network, laddr.Addr()), listenAddr(n.zoned(laddr)))
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
+	lc := net.ListenConfig{Control: n.belong}
+	return lc.ListenPacket(context.Background(), familyOf(network, laddr.Addr()), listenAddr(n.zoned(laddr)))
 }
 
 func listenAddr(ap netip.AddrPort) string {
@@ -119,7 +154,7 @@ func listenAddr(ap netip.AddrPort) string {
 // Ping implements instances.Network with a raw socket, on which the identifier is free to choose.
 func (n *network) Ping(ctx context.Context, src, dst netip.Addr, id, seq uint16, payload int) (instances.PingReply, error) {
 	dst = n.zoned(netip.AddrPortFrom(dst, 0)).Addr()
-	c, err := n.rawICMP(ctx, src, dst)
+	c, err := n.rawICMP(src, dst)
 	if err != nil {
 		return instances.PingReply{}, err
 	}
@@ -137,34 +172,53 @@ func (n *network) Ping(ctx context.Context, src, dst netip.Addr, id, seq uint16,
 	return reply, err
 }
 
-func (n *network) rawICMP(ctx context.Context, src, dst netip.Addr) (c *net.IPConn, err error) {
-	network, local := "ip4:1", "0.0.0.0"
+// rawICMP opens a raw socket, which the net package itself cannot do in this process without root.
+func (n *network) rawICMP(src, dst netip.Addr) (*net.IPConn, error) {
+	domain, protocol := unix.AF_INET, unix.IPPROTO_ICMP
 	if dst.Is6() {
-		network, local = "ip6:58", "::"
+		domain, protocol = unix.AF_INET6, unix.IPPROTO_ICMPV6
 	}
-	if src.IsValid() {
-		local = src.Unmap().String()
+	f, err := n.space.socket(domain, unix.SOCK_RAW, protocol)
+	if err != nil {
+		return nil, err
 	}
-	lc := net.ListenConfig{}
-	if dst.Is6() {
-		lc.Control = receiveHopLimit
+	defer f.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
 	}
-	err = n.space.do(func() error {
-		pc, err := lc.ListenPacket(ctx, network, local)
-		if err == nil {
-			c = pc.(*net.IPConn)
+	err = onSocket(raw, func(fd int) error {
+		if dst.Is6() {
+			if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, 1); err != nil {
+				return os.NewSyscallError("setsockopt", err)
+			}
 		}
-		return err
+		if !src.IsValid() {
+			return nil
+		}
+		return os.NewSyscallError("bind", unix.Bind(fd, sockaddr(n.zoned(netip.AddrPortFrom(src, 0)).Addr())))
 	})
-	return c, err
+	if err != nil {
+		return nil, err
+	}
+	c, err := net.FilePacketConn(f)
+	if err != nil {
+		return nil, err
+	}
+	ip, ok := c.(*net.IPConn)
+	if !ok {
+		c.Close()
+		return nil, fmt.Errorf("%T is no raw socket", c)
+	}
+	return ip, nil
 }
 
-func receiveHopLimit(_, _ string, c syscall.RawConn) error {
-	var err error
-	if cerr := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, 1) }); cerr != nil {
-		return cerr
+func sockaddr(a netip.Addr) unix.Sockaddr {
+	if a.Is4() {
+		return &unix.SockaddrInet4{Addr: a.As4()}
 	}
-	return err
+	zone, _ := strconv.ParseUint(a.Zone(), 10, 32) // always a number here
+	return &unix.SockaddrInet6{Addr: a.As16(), ZoneId: uint32(zone)}
 }
 
 // awaitEcho reads ICMP messages until one answers the request or the deadline comes.

@@ -6,12 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"sync"
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
-
-	"github.com/vpclab/vpclab/vswitch/port/tap"
 )
 
 // spaceID tells one network namespace of this boot from all others.
@@ -20,33 +17,30 @@ type spaceID struct {
 	Ino uint64 `json:"ino"`
 }
 
-// space is a named network namespace.
-type space struct {
-	name, path string
-	id         spaceID
-	zone       string // number of eth0, for link-local addresses
-
-	mu     sync.RWMutex
-	handle netns.NsHandle
+// named is a network namespace with a name that ip-netns(8) sees, made by this process itself, which must be root.
+type named struct {
+	inside
+	at string // path of the name
 }
 
-// createSpace makes a named namespace. The name must be free.
-func createSpace(name string) (*space, error) {
-	s := &space{name: name, path: filepath.Join(namespaceDir, name), handle: netns.None()}
+// createNamed makes a named namespace. The name must be free.
+func createNamed(name string) (*named, error) {
+	s := &named{at: filepath.Join(namespaceDir, name)}
+	s.handle = netns.None()
 	err := onThread(func() (err error) {
 		s.handle, err = netns.NewNamed(name) // moves the thread into it
 		return err
 	})
 	switch {
 	case errors.Is(err, os.ErrExist):
-		return nil, fmt.Errorf("namespace %s exists; it belongs to another agent, or is a leftover that 'ip netns delete %s' removes", s.path, name)
+		return nil, fmt.Errorf("namespace %s exists; it belongs to another agent, or is a leftover that 'ip netns delete %s' removes", s.at, name)
 	case errors.Is(err, unix.EPERM):
-		return nil, fmt.Errorf("make namespace %s: %w; run as root, or use instances of kind netstack", s.path, err)
+		return nil, fmt.Errorf("make namespace %s: %w; run as root, or use instances of kind netstack", s.at, err)
 	case err != nil:
-		os.Remove(s.path) // made by NewNamed, nothing mounted on it
-		return nil, fmt.Errorf("make namespace %s: %w", s.path, err)
+		os.Remove(s.at) // made by NewNamed, nothing mounted on it
+		return nil, fmt.Errorf("make namespace %s: %w", s.at, err)
 	}
-	if s.id, err = idOf(s.path); err != nil {
+	if s.id, err = idOf(s.at); err != nil {
 		return nil, errors.Join(err, s.remove())
 	}
 	return s, nil
@@ -74,31 +68,12 @@ func onThread(fn func() error) error {
 	return <-done
 }
 
-// do runs fn inside the namespace. Goroutines that fn starts are outside of it.
-func (s *space) do(fn func() error) error {
-	return onThread(func() error {
-		s.mu.RLock()
-		if !s.handle.IsOpen() {
-			s.mu.RUnlock()
-			return errClosed
-		}
-		err := netns.Set(s.handle)
-		s.mu.RUnlock()
-		if err != nil {
-			return fmt.Errorf("enter namespace %s: %w", s.path, err)
-		}
-		return fn()
-	})
-}
-
 // remove takes the name away; the namespace itself ends when nobody is in it any more.
-func (s *space) remove() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.handle.IsOpen() {
+func (s *named) remove() error {
+	if !s.close() {
 		return nil
 	}
-	return errors.Join(s.handle.Close(), removeName(s.path))
+	return removeName(s.at)
 }
 
 // removeName unmounts and deletes a name. Afterwards, or if it was not there, nobody can find the namespace.
@@ -180,13 +155,4 @@ func idOf(path string) (spaceID, error) {
 		return spaceID{}, fmt.Errorf("%s is no namespace", path)
 	}
 	return spaceID{Dev: uint64(st.Dev), Ino: st.Ino}, nil
-}
-
-// Available implements instances.Driver by trying what Start needs.
-func (*Driver) Available() error {
-	err := onThread(func() error { return unix.Unshare(unix.CLONE_NEWNET) })
-	if err != nil {
-		return fmt.Errorf("make a network namespace: %w; run as root (in a container: with CAP_SYS_ADMIN and CAP_NET_ADMIN), or use instances of kind netstack", err)
-	}
-	return tap.Available()
 }

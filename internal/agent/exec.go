@@ -5,6 +5,7 @@ import (
 
 	api "github.com/vpclab/vpclab/api/agent"
 	"github.com/vpclab/vpclab/instances"
+	"github.com/vpclab/vpclab/instances/netns"
 	"github.com/vpclab/vpclab/instances/netstack"
 )
 
@@ -16,9 +17,15 @@ func (n *node) ExecTarget(_ context.Context, r *api.ExecRequest) (*api.ExecTarge
 	if err != nil {
 		return nil, err
 	}
+	if err := sealed(run); err != nil {
+		return nil, err
+	}
 	t := &api.ExecTarget{Instance: r.Instance, InstanceID: run.id, Driver: run.driver, Info: run.Info()}
 	if run.driver == "netstack" {
 		t.InAgent, t.Tools = true, netstack.Tools()
+	}
+	if _, err := netns.EnterInfoOf(t.Info); run.driver == "netns" && err != nil { // only the helper process can
+		t.InAgent, t.Files = true, true
 	}
 	return t, nil
 }
@@ -29,5 +36,8 @@ func (n *node) Exec(ctx context.Context, r *api.ExecRequest, s api.Streams) (int
 	if err != nil {
 		return 0, err
 	}
-	return run.Exec(ctx, r.Argv, instances.IO{Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr})
+	if err := sealed(run); err != nil {
+		return 0, err
+	}
+	return run.Exec(ctx, r.Argv, instances.IO{Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, Env: r.Env, Dir: r.Dir, Signals: s.Signals})
 }

@@ -46,6 +46,9 @@ func nextPort() uint16 { return uint16(32768 + ephemeral.Add(1)%28232) }
 
 // newFlight prepares a flow; nothing is sent yet. proto is TCP, UDP or ICMP (also for IPv6).
 func (n *node) newFlight(from *running, port uint16, dst netip.AddrPort, proto uint8) (*flight, error) {
+	if err := sealed(from); err != nil {
+		return nil, err
+	}
 	view := n.store.View()
 	ni, ok := view.NetworkInterface(from.eni)
 	if !ok {
@@ -183,7 +186,7 @@ func (f *flight) classify(s *sighting, err error) {
 	case err == nil:
 		s.outcome = lab.Answered
 	case f.rejected():
-		s.outcome, s.detail = lab.Rejected, "rejected by a security group"
+		s.outcome = lab.Rejected
 	case why == instances.Refused || why == instances.Reset:
 		s.outcome, s.detail = lab.Refused, "refused by the host"
 	default:

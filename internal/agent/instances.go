@@ -41,7 +41,7 @@ func (n *node) startInstance(ctx context.Context, id string) (detail string, err
 
 // spec is all that a driver has to know.
 func (n *node) spec(view *vpc.View, i *vpc.Instance) (instances.Spec, error) {
-	s := instances.Spec{ID: i.ID, Name: i.Name, MTU: lab.MTU(i), Listen: i.Listen, RunDir: filepath.Join(n.opts.DataDir, runDirectory)}
+	s := instances.Spec{ID: i.ID, Name: i.Name, MTU: lab.MTU(i), Listen: i.Listen, Run: i.Run, Lab: i.Lab, RunDir: filepath.Join(n.opts.DataDir, runDirectory)}
 	ni, ok := view.NetworkInterface(i.InterfaceIDs[0])
 	if !ok {
 		return s, fmt.Errorf("instance %s has no network interface", i.Name)
@@ -66,6 +66,11 @@ func (n *node) spec(view *vpc.View, i *vpc.Instance) (instances.Spec, error) {
 		s.Gateways = append(s.Gateways, routerLinkLocal)
 	}
 	s.Hosts = hosts(view, i)
+	s.TAP = n.tapSpec(i)
+	if vm := i.VM; vm != nil {
+		s.VM = &instances.VM{Kernel: vm.Kernel, Initrd: vm.Initrd, Append: vm.Append, Disk: vm.Disk, DiskFormat: vm.DiskFormat, Memory: vm.Memory,
+			CPUs: vm.CPUs, Netdev: vm.Netdev, Args: vm.Args, Dir: vm.Dir}
+	}
 	return s, nil
 }
 
@@ -117,11 +122,16 @@ func (n *node) restartIfMoved(ctx context.Context, id string, progress func(*api
 		return nil
 	}
 	progress(&api.Progress{Action: "restart", Kind: "instance", Name: i.Name, Detail: "its addresses changed"})
-	if err := n.stop(id); err != nil {
+	if err := n.powerOff(ctx, id); err != nil {
 		return err
 	}
-	_, err = n.startInstance(ctx, id)
-	return err
+	if err := n.setState(ctx, id, vpc.StatePending); err != nil {
+		return err
+	}
+	if _, err := n.startInstance(ctx, id); err != nil && !n.tolerate(id, err) {
+		return err
+	}
+	return n.settleStates(ctx, id)
 }
 
 // progress counts what goes on side by side.

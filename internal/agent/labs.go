@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -22,11 +24,19 @@ func (n *node) Apply(ctx context.Context, r *api.ApplyRequest, progress func(*ap
 	if err != nil {
 		return nil, labError(err)
 	}
-	if err := n.chooseDrivers(f, r.Driver); err != nil {
+	why, err := n.chooseDrivers(f, r.Driver)
+	if err != nil {
 		return nil, err
+	}
+	progress(&api.Progress{Action: "use", Kind: "driver", Name: why})
+	if r.File.Path != "" {
+		f.Dir = filepath.Dir(r.File.Path)
 	}
 	res := &api.ApplyResult{Lab: f.Lab, About: f.About, DryRun: r.DryRun, Tests: len(f.Tests)}
 	if r.DryRun {
+		if err := n.ownFile(f.Lab, r.File, r.Adopt); err != nil {
+			return nil, err
+		}
 		view := n.store.View()
 		changes, err := lab.Plan(view, f)
 		if err != nil {
@@ -35,37 +45,53 @@ func (n *node) Apply(ctx context.Context, r *api.ApplyRequest, progress func(*ap
 		res.Revision, res.Changes, res.Instances = uint64(view.Revision()), changeRows(changes), n.instanceRows(view, f.Lab)
 		return res, nil
 	}
-	return res, n.apply(ctx, f, res, progress)
+	return res, n.apply(ctx, f, r, res, progress)
 }
 
+// faulty is the driver whose instances come up with a problem where it cannot run: a machine without QEMU still has the rest of a lab.
+const faulty = "qemu"
+
 // chooseDrivers fills in what runs the instances that name no driver, and refuses those that cannot run here.
-func (n *node) chooseDrivers(f *lab.File, want string) error {
+// why says in a line what was chosen.
+func (n *node) chooseDrivers(f *lab.File, want string) (why string, err error) {
 	if want == "" || want == "auto" {
 		want = n.opts.Driver
 	}
 	if f.Driver == "" {
-		name, _, err := ChooseDriver(want)
-		if err != nil {
-			return err
+		if f.Driver, why, err = ChooseDriver(want); err != nil {
+			return "", err
 		}
-		f.Driver = name
-	} else if _, _, err := ChooseDriver(f.Driver); err != nil {
-		return err
+	} else if _, why, err = ChooseDriver(f.Driver); err != nil && f.Driver != faulty {
+		return "", err
 	}
 	for _, i := range f.Instances {
-		if i.Driver == "" {
-			continue
+		if i.Driver != "" && i.Driver != faulty {
+			if _, _, err := ChooseDriver(i.Driver); err != nil {
+				return "", err
+			}
 		}
-		if _, _, err := ChooseDriver(i.Driver); err != nil {
-			return err
+		if err := runnable(f, i, why); err != nil {
+			return "", err
 		}
 	}
-	return nil
+	return cmp.Or(why, f.Driver), nil
 }
 
-func (n *node) apply(ctx context.Context, f *lab.File, res *api.ApplyResult, progress func(*api.Progress)) error {
+// runnable refuses commands of an instance that turns out to be of a kind that cannot run them.
+func runnable(f *lab.File, i *lab.Instance, why string) error {
+	if driver := cmp.Or(i.Driver, f.Driver); len(i.Run) == 0 || driver == "netns" {
+		return nil
+	}
+	return &api.Error{Code: api.CodeNoDriver, Where: i.Pos.String(), Field: "instances." + i.Name + ".run",
+		Message: "the commands need an instance of kind netns, and there can be none here: " + why}
+}
+
+func (n *node) apply(ctx context.Context, f *lab.File, r *api.ApplyRequest, res *api.ApplyResult, progress func(*api.Progress)) error {
 	n.labbing.Lock() // labs are applied and taken down one after the other
 	defer n.labbing.Unlock()
+	if err := n.ownFile(f.Lab, r.File, r.Adopt); err != nil {
+		return err
+	}
 	existed := slices.Contains(n.store.View().Labs(), f.Lab)
 	var done *lab.Applied
 	rev, err := n.update(ctx, func(tx *vpc.Tx) (err error) {
@@ -75,7 +101,7 @@ func (n *node) apply(ctx context.Context, f *lab.File, res *api.ApplyResult, pro
 	if err != nil {
 		return labError(err)
 	}
-	n.remember(f)
+	n.remember(f, r.File.Path)
 	res.Revision, res.Changes = uint64(rev), changeRows(done.Changes)
 	if err := n.reconcile(ctx, done, progress); err != nil {
 		if !existed { // nothing of a lab that never ran stays
@@ -114,24 +140,25 @@ func (n *node) startAll(ctx context.Context, refs []lab.Ref, progress func(*api.
 	for _, ref := range refs {
 		g.Go(func() error {
 			detail, err := n.startInstance(group, ref.ID)
-			if err == nil {
+			switch {
+			case err == nil:
 				starting.tell("start", ref.Name, detail)
+			case n.tolerate(ref.ID, err):
+				starting.tell("cannot start", ref.Name, n.problem(ref.ID))
+			default:
+				return err
 			}
-			return err
+			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	_, err := n.update(ctx, func(tx *vpc.Tx) error {
-		for _, ref := range refs {
-			if _, err := tx.SetInstanceState(ref.ID, "running"); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return err
+	ids := make([]string, len(refs))
+	for i, ref := range refs {
+		ids[i] = ref.ID
+	}
+	return n.settleStates(ctx, ids...)
 }
 
 // Down takes a lab, or all of them, away.
@@ -157,14 +184,16 @@ func (n *node) Down(ctx context.Context, r *api.DownRequest, progress func(*api.
 
 // remove takes one lab away: its instances, then its part of the model. Its last records are counted before.
 func (n *node) remove(ctx context.Context, name string, progress func(*api.Progress), res *api.DownResult) error {
+	var ids []string
 	for _, i := range n.store.View().Instances("") {
 		if i.Lab != name {
 			continue
 		}
 		progress(&api.Progress{Action: "stop", Kind: "instance", Name: i.Name})
-		if err := n.stop(i.ID); err != nil {
-			return err
-		}
+		ids = append(ids, i.ID)
+	}
+	if err := n.stopAll(ids); err != nil {
+		return err
 	}
 	n.sw.DrainRecords()
 	var done *lab.Applied
@@ -180,16 +209,36 @@ func (n *node) remove(ctx context.Context, name string, progress func(*api.Progr
 	return nil
 }
 
-func (n *node) remember(f *lab.File) {
+func (n *node) remember(f *lab.File, source string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.labs[f.Lab] = f
+	n.labs[f.Lab], n.sources[f.Lab] = f, source
+}
+
+// ownFile refuses a file whose lab is up from another one: two people may have chosen one name, and applying the second
+// file would take away what the first has made.
+func (n *node) ownFile(name string, file api.File, adopt bool) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	have, up := n.sources[name]
+	if !up || adopt || have == file.Path {
+		return nil
+	}
+	word := func(path string) string {
+		if path == "" {
+			return "standard input"
+		}
+		return path
+	}
+	return &api.Error{Code: api.CodeOtherFile, Where: file.Name, Field: "lab", Message: fmt.Sprintf("lab %s is up already, from %s; this is %s", name, word(have), word(file.Path)),
+		Fix: "give this lab another name; or let the file take the lab over with `vpclab apply --adopt`; or take it away first with `vpclab down " + name + "`"}
 }
 
 func (n *node) forget(name string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.labs, name)
+	delete(n.sources, name)
 }
 
 // labFile is the file that a lab was applied from, nil if it is not up.

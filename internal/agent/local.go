@@ -8,6 +8,7 @@ import (
 
 	api "github.com/vpclab/vpclab/api/agent"
 	"github.com/vpclab/vpclab/instances/netns"
+	"github.com/vpclab/vpclab/internal/doctor"
 )
 
 // Local is what a command does in its own process rather than ask of a running agent.
@@ -41,4 +42,16 @@ func (Local) Join(_ context.Context, t *api.ExecTarget, argv []string, s api.Str
 
 // ChildMain must be the first thing that main does: a process that an agent started to run a program on
 // an instance becomes that program there.
-func ChildMain() { netns.ChildMain() }
+func ChildMain() {
+	doctor.ChildMain()
+	netns.ChildMain()
+}
+
+// Doctor says what this machine allows.
+func (Local) Doctor(dataDir string) *doctor.Report {
+	own := map[string]error{}
+	for name, d := range drivers() {
+		own[name] = d.Available()
+	}
+	return doctor.Diagnose(doctor.Here, dataDir, own)
+}

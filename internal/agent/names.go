@@ -77,8 +77,9 @@ func named(view *vpc.View, kind vpc.Kind, labName, word string) (vpc.Object, err
 		return o, nil
 	}
 	name := word
-	if l, rest, ok := strings.Cut(word, "/"); ok && (labName == "" || labName == l) {
-		labName, name = l, rest
+	l, rest, qualified := strings.Cut(word, "/")
+	if qualified && (labName == l || labName == "" && knownLab(view, l) == nil) { // else it is part of the name
+		labName, name, qualified = l, rest, false
 	}
 	if err := knownLab(view, labName); err != nil {
 		return nil, err
@@ -91,6 +92,9 @@ func named(view *vpc.View, kind vpc.Kind, labName, word string) (vpc.Object, err
 	case 1:
 		return found[0], nil
 	case 0:
+		if err := knownLab(view, l); qualified && labName == "" && err != nil {
+			return nil, err
+		}
 		return nil, &api.Error{Code: api.CodeUnknownObject, Message: fmt.Sprintf("there is no %s %s", kind, word), Near: nearNames(view, kind, labName, name)}
 	}
 	return nil, &api.Error{Code: api.CodeAmbiguousObject, Message: fmt.Sprintf("%s is the name of %d objects", word, len(found)), Near: waysTo(found, name)}
@@ -152,8 +156,12 @@ func (n *node) runningNamed(view *vpc.View, labName, word string) (*running, err
 		return nil, err
 	}
 	r, ok := n.instance(i.ID)
-	if !ok {
-		return nil, &api.Error{Code: api.CodeUnsupported, Message: fmt.Sprintf("instance %s does not run", word)}
+	if !ok || r.hasEnded() {
+		e := &api.Error{Code: api.CodeUnsupported, Message: fmt.Sprintf("instance %s does not run", word), Fix: fmt.Sprintf("start it with `vpclab start %s`", word)}
+		if why := n.problem(i.ID); why != "" {
+			e.Message += ": " + why
+		}
+		return nil, e
 	}
 	return r, nil
 }

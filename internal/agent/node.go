@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/vpclab/vpclab/flowlogs"
 	"github.com/vpclab/vpclab/instances"
 	"github.com/vpclab/vpclab/lab"
@@ -23,6 +25,7 @@ const (
 	tickEvery = 250 * time.Millisecond
 	maxHalves = 4 << 20 // slots are made as they are needed
 	maxPerENI = 1 << 20
+	maxVPCs   = 1000 // AWS's default is 5, for one account; here it is for all labs together
 
 	runDirectory     = "run"
 	flowLogDirectory = "flowlogs"
@@ -44,10 +47,14 @@ type node struct {
 	subscribed []*vpc.FlowLog // that the publisher has; guarded by applying
 	// labbing serialises what takes more than one change: applying a lab, taking it down. Taken before applying.
 	labbing sync.Mutex
+	// watching are the goroutines that wait for the end of instances that can end by themselves.
+	watching sync.WaitGroup
 
-	mu      sync.Mutex // guards what follows
-	running map[string]*running
-	labs    map[string]*lab.File
+	mu       sync.Mutex // guards what follows
+	running  map[string]*running
+	labs     map[string]*lab.File
+	problems map[string]string // of instances, by id: why one does not run
+	sources  map[string]string // of labs: the path of the file that was applied, "" if it has none
 }
 
 // running is an instance that a driver runs.
@@ -55,12 +62,13 @@ type running struct {
 	instances.Instance
 	id, eni, driver string
 	prefixes        []netip.Prefix
+	stopped         chan struct{} // closed by stop
 }
 
 // newNode builds a node. Nothing runs yet.
 func newNode(o Options, log *slog.Logger) (*node, error) {
-	n := &node{opts: o, log: log, started: time.Now(), drivers: drivers(), running: map[string]*running{}, labs: map[string]*lab.File{}}
-	n.store = vpc.NewMemoryStore(vpc.Config{CheckLogFormat: checkLogFormat})
+	n := &node{opts: o, log: log, started: time.Now(), drivers: drivers(), running: map[string]*running{}, labs: map[string]*lab.File{}, problems: map[string]string{}, sources: map[string]string{}}
+	n.store = vpc.NewMemoryStore(vpc.Config{CheckLogFormat: checkLogFormat, Quotas: vpc.Quotas{VPCs: maxVPCs}})
 	n.records = flowlogs.NewAggregator(flowlogs.Config{Start: time.Now().UnixNano()})
 	view := n.store.View()
 	p, err := flowlogs.NewPublisher(flowlogs.PublisherConfig{Dir: filepath.Join(o.DataDir, flowLogDirectory), Account: view.Account(), Region: view.Region()})
@@ -148,9 +156,11 @@ func (n *node) start(ctx context.Context, driver string, spec instances.Spec, en
 	if err := n.sw.Attach(eni, inst.Port()); err != nil {
 		return errors.Join(err, inst.Close())
 	}
+	r := &running{Instance: inst, id: spec.ID, eni: eni, driver: driver, prefixes: spec.Prefixes, stopped: make(chan struct{})}
 	n.mu.Lock()
-	n.running[spec.ID] = &running{Instance: inst, id: spec.ID, eni: eni, driver: driver, prefixes: spec.Prefixes}
+	n.running[spec.ID] = r
 	n.mu.Unlock()
+	n.watch(r)
 	return nil
 }
 
@@ -159,11 +169,25 @@ func (n *node) stop(id string) error {
 	n.mu.Lock()
 	r := n.running[id]
 	delete(n.running, id)
+	delete(n.problems, id)
 	n.mu.Unlock()
 	if r == nil {
 		return nil
 	}
+	close(r.stopped)
 	return errors.Join(n.sw.Detach(r.eni), r.Close())
+}
+
+// stopAll stops instances side by side: a virtual machine takes its time.
+func (n *node) stopAll(ids []string) error {
+	errs := make([]error, len(ids))
+	var g errgroup.Group
+	g.SetLimit(startAtOnce)
+	for i, id := range ids {
+		g.Go(func() error { errs[i] = n.stop(id); return nil })
+	}
+	_ = g.Wait() // all have returned nil
+	return errors.Join(errs...)
 }
 
 // instance returns a running instance.
@@ -184,9 +208,8 @@ func (n *node) close() error {
 		ids = append(ids, id)
 	}
 	n.mu.Unlock()
-	for _, id := range ids {
-		errs = append(errs, n.stop(id))
-	}
+	errs = append(errs, n.stopAll(ids))
+	n.watching.Wait()
 	errs = append(errs, n.sw.Close())
 	last := n.records.Finish(time.Now().UnixNano()) // also the window that is open
 	errs = append(errs, n.publisher.Consume(last), n.publisher.Close())

@@ -13,6 +13,8 @@ import (
 	"github.com/vpclab/vpclab/instances"
 	"github.com/vpclab/vpclab/instances/netns"
 	"github.com/vpclab/vpclab/instances/netstack"
+	"github.com/vpclab/vpclab/instances/qemu"
+	"github.com/vpclab/vpclab/instances/tap"
 )
 
 // Options is what an agent is started with.
@@ -105,10 +107,23 @@ func clean(dataDir string) error {
 // drivers are the kinds of instances that this program can run.
 func drivers() map[string]instances.Driver {
 	out := map[string]instances.Driver{}
-	for _, d := range []instances.Driver{netns.New(), netstack.New()} {
+	for _, d := range []instances.Driver{netns.New(), netstack.New(), qemu.New(), tap.New()} {
 		out[d.Name()] = d
 	}
 	return out
+}
+
+// how says how a driver goes about it, where there is a choice.
+func how(d instances.Driver) string {
+	e, ok := d.(interface{ Explain() (string, error) })
+	if !ok {
+		return ""
+	}
+	text, err := e.Explain()
+	if err != nil {
+		return ""
+	}
+	return ": " + text
 }
 
 // preferred lists the drivers for instances that name none, best first.
@@ -121,18 +136,18 @@ func ChooseDriver(want string) (name, why string, err error) {
 	if want != "" && want != "auto" {
 		d := all[want]
 		if d == nil {
-			return "", "", &api.Error{Code: api.CodeNoDriver, Field: "driver", Message: fmt.Sprintf("there is no driver %q; there are netns and netstack", want)}
+			return "", "", &api.Error{Code: api.CodeNoDriver, Field: "driver", Message: fmt.Sprintf("there is no driver %q; there are netns, netstack and qemu", want)}
 		}
 		if err := d.Available(); err != nil {
 			return "", "", &api.Error{Code: api.CodeNoDriver, Field: "driver", Message: fmt.Sprintf("%s: %v", want, err)}
 		}
-		return want, want + ", as asked for", nil
+		return want, want + how(d) + ", as asked for", nil
 	}
 	var lacks error
 	for _, name := range preferred {
 		err := all[name].Available()
 		if err == nil && lacks == nil {
-			return name, name, nil
+			return name, name + how(all[name]), nil
 		}
 		if err == nil {
 			return name, fmt.Sprintf("%s (%v)", name, lacks), nil

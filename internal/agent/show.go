@@ -119,12 +119,15 @@ func (n *node) object(view *vpc.View, labName, word string) (vpc.Object, error) 
 		if ok && e.Code == api.CodeAmbiguousObject {
 			return nil, err
 		}
-		if l, _, _ := strings.Cut(word, "/"); ok && knownLab(view, l) != nil && strings.Contains(word, "/") || knownLab(view, labName) != nil {
-			return nil, err
-		}
 		if ok {
 			near = append(near, e.Near...)
 		}
+	}
+	if l, _, ok := strings.Cut(word, "/"); ok && labName == "" {
+		labName = l
+	}
+	if err := knownLab(view, labName); err != nil {
+		return nil, err
 	}
 	return nil, &api.Error{Code: api.CodeUnknownObject, Message: fmt.Sprintf("nothing is called %s", word), Near: near}
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"maps"
 	"os"
 	"slices"
 
@@ -40,7 +41,7 @@ func (n *node) labRows(view *vpc.View) []api.LabRow {
 				row.Groups++
 			case *vpc.Instance:
 				row.Instances++
-				if _, ok := n.instance(o.ID); ok {
+				if n.alive(o.ID) {
 					row.Running++
 				}
 			}
@@ -70,7 +71,7 @@ func (n *node) instanceRows(view *vpc.View, labName string) []api.InstanceRow {
 func (n *node) instanceRow(view *vpc.View, i *vpc.Instance) api.InstanceRow {
 	row := api.InstanceRow{
 		Lab: i.Lab, Name: i.Name, ID: i.ID, State: i.State, Driver: i.Driver, VPC: objectWord(view, i.VPCID), Subnet: objectWord(view, i.SubnetID),
-		Listen: i.Listen,
+		Listen: i.Listen, Problem: n.problem(i.ID),
 	}
 	for _, id := range i.InterfaceIDs {
 		if ni, ok := view.NetworkInterface(id); ok {
@@ -80,6 +81,7 @@ func (n *node) instanceRow(view *vpc.View, i *vpc.Instance) api.InstanceRow {
 	}
 	if r, ok := n.instance(i.ID); ok {
 		row.Driver = r.driver
+		row.Problem = cmp.Or(row.Problem, trouble(r))
 	}
 	return row
 }
@@ -98,10 +100,35 @@ func objectWord(view *vpc.View, id string) string {
 func (n *node) drops(view *vpc.View) []api.Counter {
 	out := []api.Counter{}
 	for _, p := range n.sw.Ports() {
-		for name, value := range p.Lost() {
-			out = append(out, api.Counter{Name: name, Where: instanceAt(view, p.Interface), Value: value})
+		lost := p.Lost()
+		maps.Copy(lost, n.portCounters(p.Interface))
+		for name, value := range lost {
+			out = append(out, api.Counter{Name: name, Where: n.placeOf(view, p.Interface), Value: value})
 		}
 	}
 	slices.SortFunc(out, func(a, b api.Counter) int { return cmp.Or(cmp.Compare(a.Where, b.Where), cmp.Compare(a.Name, b.Name)) })
 	return out
+}
+
+// portCounters are the faults that an interface's port counts itself.
+func (n *node) portCounters(eni string) map[string]uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range n.running {
+		if c, ok := r.Port().(interface{ Counters() map[string]uint64 }); ok && r.eni == eni {
+			return c.Counters()
+		}
+	}
+	return nil
+}
+
+// placeOf names the instance behind a network interface, with its lab where there are several.
+func (n *node) placeOf(view *vpc.View, eni string) string {
+	name := instanceAt(view, eni)
+	if ni, ok := view.NetworkInterface(eni); ok && len(view.Labs()) > 1 {
+		if i, ok := view.Instance(ni.InstanceID); ok && i.Lab != "" {
+			return i.Lab + "/" + name
+		}
+	}
+	return name
 }

@@ -24,6 +24,9 @@ func (n *node) Test(ctx context.Context, r *api.TestRequest, report func(*api.Te
 	if !slices.Contains(n.store.View().Labs(), f.Lab) {
 		return nil, &api.Error{Code: api.CodeUnknownObject, Message: fmt.Sprintf("lab %s is not up", f.Lab), Fix: "apply it first: `vpclab apply FILE`"}
 	}
+	if err := n.ownFile(f.Lab, r.File, false); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w := n.world(f.Lab)

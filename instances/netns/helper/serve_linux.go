@@ -31,9 +31,9 @@ func Handle[In any](fn func(ctx context.Context, in *In, files []*os.File) (any,
 // maxAtOnce bounds the requests under way; programs that run are requests, too.
 const maxAtOnce = 4096
 
-// Serve is the helper's main. It answers until the process that started it is gone, and does not return.
+// Serve is the helper's main. It answers until the process that started it is gone, and does not return. All
+// descriptors but the first three must be close-on-exec.
 func Serve(handlers map[string]Handler) {
-	unix.CloseOnExec(wireFD)
 	w, err := newWire(os.NewFile(wireFD, "agent"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

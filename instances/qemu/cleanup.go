@@ -1,0 +1,89 @@
+package qemu
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+const (
+	killPatience = 5 * time.Second
+	killPoll     = 5 * time.Millisecond
+)
+
+// Cleanup implements instances.Driver. It goes through all journals, also after an error.
+func (*Driver) Cleanup(runDir string) error {
+	journals, err := filepath.Glob(filepath.Join(literal(runDir), "*", journalFile))
+	errs := []error{err}
+	for _, path := range journals {
+		if err := cleanup(path); err != nil {
+			errs = append(errs, fmt.Errorf("clean up %s: %w", filepath.Dir(path), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// literal makes a directory's name match only itself in filepath.Glob.
+func literal(dir string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
+}
+
+func cleanup(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	f := &files{dir: dir}
+	if err := json.Unmarshal(data, &f.journal); err != nil {
+		return fmt.Errorf("%s: %w", journalFile, err)
+	}
+	if err := end(f); err != nil {
+		return err
+	}
+	return f.remove()
+}
+
+// end kills the QEMU of a journal and waits until it is gone. Where the agent died before it could write the number down,
+// QEMU is known by its monitor's socket, which lies in the instance's own directory.
+func end(f *files) error {
+	who := process{f.journal.PID, f.journal.Started}
+	if who.pid == 0 {
+		found, ok := findProcess(value(f.path(qmpSock)))
+		if !ok {
+			return nil
+		}
+		who = found
+	}
+	for deadline := time.Now().Add(killPatience); who.lives(); time.Sleep(killPoll) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("QEMU (process %d) does not end", who.pid)
+		}
+		if err := who.kill(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// process is one process of this machine, and no other that may get its number later.
+type process struct {
+	pid     int
+	started string // see startTime
+}
+
+// lives says whether the process still runs.
+func (p process) lives() bool {
+	if p.pid <= 1 || p.started == "" {
+		return false
+	}
+	now, err := startTime(p.pid)
+	return err == nil && now == p.started
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package afpacket
+
+// raceEnabled: sync.Pool then drops what it is given at random, so that allocations cannot be counted.
+const raceEnabled = true
