@@ -10,10 +10,7 @@ import (
 	"time"
 )
 
-const (
-	killPatience = 5 * time.Second
-	killPoll     = 5 * time.Millisecond
-)
+const killPatience = 5 * time.Second
 
 // Cleanup implements instances.Driver. It goes through all journals, also after an error.
 func (*Driver) Cleanup(runDir string) error {
@@ -62,16 +59,13 @@ func end(f *files) error {
 		}
 		who = found
 	}
-	for deadline := time.Now().Add(killPatience); who.lives(); time.Sleep(killPoll) {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("QEMU (process %d) does not end", who.pid)
-		}
-		if err := who.kill(); err != nil {
-			return err
-		}
+	if err := who.end(); err != nil {
+		return fmt.Errorf("QEMU (process %d): %w", who.pid, err)
 	}
 	return nil
 }
+
+var errStays = fmt.Errorf("it was killed and does not end in %v", killPatience)
 
 // process is one process of this machine, and no other that may get its number later.
 type process struct {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,8 +37,12 @@ func startTime(pid int) (string, error) {
 	return strings.TrimSpace(string(boot)) + "/" + fields[19], nil
 }
 
-// kill holds the process by a descriptor, so that a new one that got its number is not hit.
-func (p process) kill() error {
+// end kills the process and waits until all its threads are gone, and with them its sockets. It holds the process by a
+// descriptor, so that a new one that got its number is not hit.
+func (p process) end() error {
+	if !p.lives() {
+		return nil
+	}
 	fd, err := unix.PidfdOpen(p.pid, 0)
 	if err != nil {
 		return gone(err)
@@ -46,7 +51,21 @@ func (p process) kill() error {
 	if !p.lives() {
 		return nil
 	}
-	return gone(unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0))
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
+		return gone(err)
+	}
+	for deadline := time.Now().Add(killPatience); ; {
+		left := time.Until(deadline)
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(max(left, 0).Milliseconds()))
+		switch {
+		case n > 0:
+			return nil
+		case left <= 0:
+			return errStays
+		case err != nil && err != unix.EINTR:
+			return err
+		}
+	}
 }
 
 func gone(err error) error {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // startTime tells processes apart that had one number after the other, as ps(1) does, to the second.
@@ -24,9 +25,15 @@ func startTime(pid int) (string, error) {
 	return strings.TrimSpace(started), nil
 }
 
-func (p process) kill() error {
-	if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return err
+// end kills the process and waits until it is gone.
+func (p process) end() error {
+	for deadline := time.Now().Add(killPatience); p.lives(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return errStays
+		}
+		if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
 	}
 	return nil
 }

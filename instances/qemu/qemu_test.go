@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/vpclab/vpclab/instances"
 	"github.com/vpclab/vpclab/instances/drivertest"
 )
@@ -90,6 +92,9 @@ func TestLife(t *testing.T) {
 	if err != nil || info["driver"] != "qemu" || info["network"] != "connected" || info["netdev"] != "socket" ||
 		!strings.Contains(info["command"], "virtio-net-pci,netdev=net0,mac=02:00:00:00:00:01,host_mtu=9001") {
 		t.Errorf("%v, %v", info, err)
+	}
+	if sid, err := unix.Getsid(pid); sid != pid {
+		t.Errorf("QEMU is in session %d, %v: Ctrl-C on the agent's terminal would end it", sid, err)
 	}
 	if in.Why() != "" {
 		t.Errorf("a machine that runs has ended: %s", in.Why())
