@@ -12,17 +12,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/vpclab/vpclab/instances"
 	"github.com/vpclab/vpclab/instances/drivertest"
 	"github.com/vpclab/vpclab/instances/netns"
+	"golang.org/x/sys/unix"
 )
 
 // victimEnv makes this test's program the process that TestCleanup kills.
@@ -83,9 +81,9 @@ func TestDriver(t *testing.T) {
 	drivertest.Run(t, netns.New())
 }
 
-func start(t testing.TB, addrs ...netip.Addr) instances.Instance {
+func start(t testing.TB, d *netns.Driver, addrs ...netip.Addr) instances.Instance {
 	t.Helper()
-	return drivertest.Start(t, netns.New(), drivertest.Spec(t, "web-1", 7, addrs...))
+	return drivertest.Start(t, d, drivertest.Spec(t, "web-1", 7, addrs...))
 }
 
 // sh runs a shell command in the instance.
@@ -101,10 +99,10 @@ func sh(t testing.TB, in instances.Instance, script string) (out string, code in
 	return b.String(), code
 }
 
-func TestInside(t *testing.T) {
-	needsRoot(t)
-	checkHost(t)
-	in := start(t, drivertest.A4, drivertest.A6)
+func TestInside(t *testing.T) { byEachWay(t, testInside) }
+
+func testInside(t *testing.T, d *netns.Driver) {
+	in := start(t, d, drivertest.A4, drivertest.A6)
 	for script, want := range map[string]string{
 		"hostname": "web-1\n",
 		"cat /proc/net/dev | tail -n +3 | tr -d ' ' | cut -d: -f1 | sort": "eth0\nlo\n",
@@ -136,24 +134,30 @@ func TestInside(t *testing.T) {
 		t.Error("the host's hosts file was changed")
 	}
 	info := in.Info()
-	if _, err := os.Stat(info["netns"]); err != nil || !strings.HasPrefix(info["netns"], "/run/netns/vpclab-") {
+	way, err := d.Way()
+	prefix := map[netns.Way]string{netns.ByRoot: "/run/netns/vpclab-", netns.ByHelper: "/proc/"}[way]
+	if err != nil || !strings.HasPrefix(info["netns"], prefix) || info["made by"] != string(way) {
 		t.Errorf("%v, %v", info, err)
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(info["netns"], &fs); err != nil || fs.Type != unix.NSFS_MAGIC {
+		t.Errorf("%s is no namespace: %v", info["netns"], err)
 	}
 }
 
-func TestWithoutIPv6(t *testing.T) {
-	needsRoot(t)
-	checkHost(t)
-	in := start(t, drivertest.A4)
+func TestWithoutIPv6(t *testing.T) { byEachWay(t, testWithoutIPv6) }
+
+func testWithoutIPv6(t *testing.T, d *netns.Driver) {
+	in := start(t, d, drivertest.A4)
 	if out, _ := sh(t, in, "cat /proc/net/if_inet6 | grep -c eth0"); out != "0\n" {
 		t.Errorf("%q", out)
 	}
 }
 
-func TestExec(t *testing.T) {
-	needsRoot(t)
-	checkHost(t)
-	in := start(t, drivertest.A4)
+func TestExec(t *testing.T) { byEachWay(t, testExec) }
+
+func testExec(t *testing.T, d *netns.Driver) {
+	in := start(t, d, drivertest.A4)
 	dir := t.TempDir()
 	os.WriteFile(filepath.Join(dir, "not-a-program"), []byte("\x00\x01"), 0o755)
 	os.WriteFile(filepath.Join(dir, "data"), []byte("x"), 0o644)
@@ -198,10 +202,10 @@ func TestExec(t *testing.T) {
 	}
 }
 
-func TestExecCancelled(t *testing.T) {
-	needsRoot(t)
-	checkHost(t)
-	in := start(t, drivertest.A4)
+func TestExecCancelled(t *testing.T) { byEachWay(t, testExecCancelled) }
+
+func testExecCancelled(t *testing.T, d *netns.Driver) {
+	in := start(t, d, drivertest.A4)
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
 	go func() {
@@ -217,15 +221,13 @@ func TestExecCancelled(t *testing.T) {
 }
 
 // TestCloseKills has programs that ignore requests and have left their group.
-func TestCloseKills(t *testing.T) {
-	needsRoot(t)
-	checkHost(t)
-	in := start(t, drivertest.A4)
-	out, _ := sh(t, in, "trap '' TERM HUP; setsid sleep 1000 >/dev/null 2>&1 & echo $!")
-	pid, err := strconv.Atoi(strings.TrimSpace(out))
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestCloseKills(t *testing.T) { byEachWay(t, testCloseKills) }
+
+func testCloseKills(t *testing.T, d *netns.Driver) {
+	in := start(t, d, drivertest.A4)
+	marker := fmt.Sprint(100000 + os.Getpid())
+	sh(t, in, "trap '' TERM HUP; setsid sleep "+marker+" >/dev/null 2>&1 &")
+	awaitProcess(t, "sleep", marker)
 	done := make(chan int, 1)
 	r, w := io.Pipe()
 	go func() {
@@ -241,15 +243,35 @@ func TestCloseKills(t *testing.T) {
 	if code := <-done; code != 128+int(syscall.SIGKILL) {
 		t.Errorf("exit %d", code)
 	}
-	if state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !strings.Contains(string(state), ") Z ") {
-		t.Errorf("still there: %s", state)
+	if pids := processesOf("sleep", marker); len(pids) > 0 {
+		t.Errorf("still there: %v", pids)
 	}
 }
 
-func TestSetHosts(t *testing.T) {
-	needsRoot(t)
-	checkHost(t)
-	in := start(t, drivertest.A4)
+// processesOf lists the processes with a command line.
+func processesOf(argv ...string) (pids []string) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range files {
+		if text, err := os.ReadFile(path); err == nil && string(text) == strings.Join(argv, "\x00")+"\x00" {
+			pids = append(pids, filepath.Base(filepath.Dir(path)))
+		}
+	}
+	return pids
+}
+
+func awaitProcess(t testing.TB, argv ...string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); len(processesOf(argv...)) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%q does not run", argv)
+		}
+	}
+}
+
+func TestSetHosts(t *testing.T) { byEachWay(t, testSetHosts) }
+
+func testSetHosts(t *testing.T, d *netns.Driver) {
+	in := start(t, d, drivertest.A4)
 	// A program that runs meanwhile sees the change.
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
@@ -287,10 +309,10 @@ func TestSetHosts(t *testing.T) {
 }
 
 // TestCurl has the host's own curl ask a server of another instance, by name.
-func TestCurl(t *testing.T) {
-	needsRoot(t)
-	checkHost(t)
-	p := drivertest.NewPair(t, netns.New())
+func TestCurl(t *testing.T) { byEachWay(t, testCurl) }
+
+func testCurl(t *testing.T, d *netns.Driver) {
+	p := drivertest.NewPair(t, d)
 	if out, code := sh(t, p.A, "curl -s -m 10 http://b.lab/"); out != "b 10.9.0.5:80\n" || code != 0 {
 		t.Errorf("%q, exit %d", out, code)
 	}
@@ -302,7 +324,7 @@ func TestCurl(t *testing.T) {
 func TestEnterFromElsewhere(t *testing.T) {
 	needsRoot(t)
 	checkHost(t)
-	in := start(t, drivertest.A4)
+	in := start(t, netns.New(), drivertest.A4)
 	got, err := netns.EnterInfoOf(in.Info())
 	if err != nil || got.Hostname != "web-1" || got.Hosts == "" || got.ResolvConf == "" {
 		t.Fatalf("%+v, %v", got, err)
@@ -360,7 +382,7 @@ func TestNamespaceInUse(t *testing.T) {
 func TestCoveredName(t *testing.T) {
 	needsRoot(t)
 	checkHost(t)
-	in := start(t, drivertest.A4)
+	in := start(t, netns.New(), drivertest.A4)
 	const dir = "/run/netns"
 	if err := unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		t.Fatal(err)
@@ -481,7 +503,7 @@ func TestAvailableAsNobody(t *testing.T) {
 	if os.Getenv("NETNS_TEST_NOBODY") == "" {
 		return
 	}
-	err := netns.New().Available()
+	err := netns.NewBy(netns.ByRoot).Available()
 	if err == nil || !strings.Contains(err.Error(), "run as root") || !strings.Contains(err.Error(), "netstack") {
 		t.Fatal(err)
 	}

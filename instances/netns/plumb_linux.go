@@ -24,10 +24,15 @@ type plumbing struct {
 func plumb(stdio instances.IO) (*plumbing, error) {
 	p := new(plumbing)
 	err := p.input(stdio.Stdin)
-	for _, w := range []io.Writer{stdio.Stdout, stdio.Stderr} {
-		if err == nil {
-			err = p.output(w)
-		}
+	if err == nil {
+		err = p.output(stdio.Stdout)
+	}
+	switch {
+	case err != nil:
+	case same(stdio.Stdout, stdio.Stderr): // one writer is not written to from two sides
+		p.far = append(p.far, p.far[len(p.far)-1])
+	default:
+		err = p.output(stdio.Stderr)
 	}
 	if err == nil {
 		var far *os.File
@@ -42,6 +47,12 @@ func plumb(stdio instances.IO) (*plumbing, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// same compares writers; those that cannot be compared are different.
+func same(a, b io.Writer) (equal bool) {
+	defer func() { _ = recover() }()
+	return a == b
 }
 
 // add gives the program a file that is ours to close.

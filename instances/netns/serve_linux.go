@@ -168,11 +168,15 @@ func (s *server) socket(_ context.Context, r *socketRequest, files []*os.File) (
 	return nil, []*os.File{f}, nil
 }
 
-// spawn starts this program under another name with files as its descriptors 0, 1, ...
+// spawn starts this program under another name with files as its descriptors 0, 1, ... They are made to block, as programs
+// expect; Fd does not do that for files that came as they are.
 func spawn(arg0, dir string, env []string, files []*os.File, attr *syscall.SysProcAttr) (*helper.Child, error) {
 	fds := make([]uintptr, len(files))
 	for i, f := range files {
-		fds[i] = f.Fd() // they are the child's, and may block
+		fds[i] = f.Fd()
+		if err := unix.SetNonblock(int(fds[i]), false); err != nil {
+			return nil, os.NewSyscallError("fcntl", err)
+		}
 	}
 	return helper.Spawn("/proc/self/exe", []string{arg0}, &syscall.ProcAttr{Dir: dir, Env: env, Files: fds, Sys: attr})
 }
