@@ -32,7 +32,11 @@ var fetched struct {
 // machineFiles puts kernel and initramfs beside the example's lab file, where commands find them.
 func machineFiles(t testing.TB) {
 	t.Helper()
-	needsProgram(t, "qemu-system-x86_64", "qemu-system-x86")
+	for program, debian := range map[string]string{
+		"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "cpio": "cpio", "apt-get": "apt",
+	} {
+		needsProgram(t, program, debian)
+	}
 	fetched.once.Do(func() { fetched.err = fetchMachine() })
 	if fetched.err != nil {
 		t.Fatal(fetched.err)

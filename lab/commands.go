@@ -9,11 +9,11 @@ import (
 // commands checks what an instance runs by itself.
 func (c *checker) commands(in *Instance, path string) {
 	at := child(path, "run")
-	if len(in.Run) == 0 || !c.ok(at) || !c.ok(child(path, "driver")) || !c.ok("driver") {
+	if len(in.Run) == 0 || !c.ok(at) || !c.ok(element(at, 0)) || !c.ok(child(path, "driver")) || !c.ok("driver") {
 		return
 	}
 	if d := orElse(in.Driver, c.f.Driver); d != "" && d != driverNetns || in.TAP.Name != "" {
-		c.fail(at, "write driver: netns, or take it out", "only netns instances run commands of the lab file")
+		c.fail(element(at, 0), "write driver: netns, or take it out", "only netns instances run commands of the lab file")
 		return
 	}
 	if len(in.Run) > vpc.MaxCommands {

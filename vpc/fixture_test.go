@@ -100,7 +100,7 @@ func (f *fixture) build(tx *vpc.Tx) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	f.inst, err = tx.RunInstance(vpc.RunInstanceInput{Owner: lab("web-1"), Driver: "netns", Listen: []string{"tcp/80"},
+	f.inst, err = tx.RunInstance(vpc.RunInstanceInput{Owner: lab("web-1"), Driver: "netns", Listen: []string{"tcp/80"}, Run: []string{"echo hello"},
 		Interfaces: []vpc.InterfaceSpec{{SubnetID: f.public.ID, Addresses: addrs("10.0.1.10"), Addresses6: addrs("2001:db8:1234:1::10"),
 			Groups: []string{f.web.ID, f.app.ID, f.web.ID}}}})
 	keep(err)

@@ -2,6 +2,7 @@ package vpc_test
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/vpclab/vpclab/vpc"
@@ -11,7 +12,7 @@ func TestRunInstance(t *testing.T) {
 	f := newFixture(t, vpc.Config{})
 	want := vpc.Instance{
 		Meta: vpc.Meta{ID: f.inst.ID, Name: "web-1", Lab: "lab"}, VPCID: f.shop.ID, SubnetID: f.public.ID, InterfaceIDs: []string{f.eni.ID},
-		Driver: "netns", Listen: []string{"tcp/80"}, State: "pending", LaunchTime: launch,
+		Driver: "netns", Listen: []string{"tcp/80"}, Run: []string{"echo hello"}, State: "pending", LaunchTime: launch,
 	}
 	if got, _ := f.store.View().Instance(f.inst.ID); !reflect.DeepEqual(*got, want) {
 		t.Errorf("have %+v\nwant %+v", *got, want)
@@ -87,6 +88,9 @@ func TestInstanceErrors(t *testing.T) {
 	listen := func(s string) func(*fixture, *vpc.Tx) error {
 		return run(func(_ *fixture, in *vpc.RunInstanceInput) { in.Listen = []string{"tcp/80", s} })
 	}
+	commands := func(s ...string) func(*fixture, *vpc.Tx) error {
+		return run(func(_ *fixture, in *vpc.RunInstanceInput) { in.Run = s })
+	}
 	second := func(edit func(*fixture, *vpc.InterfaceSpec)) func(*fixture, *vpc.Tx) error {
 		return run(func(f *fixture, in *vpc.RunInstanceInput) { edit(f, &in.Interfaces[1]) })
 	}
@@ -111,6 +115,10 @@ func TestInstanceErrors(t *testing.T) {
 			"InvalidParameterCombination", say("A network interface may not specify both a network interface ID and its attributes"), "Interfaces[1].NetworkInterfaceID", ""},
 		{"a group of another VPC", second(func(f *fixture, in *vpc.InterfaceSpec) { in.Groups = []string{f.foreign.ID} }),
 			"InvalidGroup.NotFound", say("You have specified two resources that belong to different networks."), "Interfaces[1].Groups[0]", ""},
+		{"an empty command", commands("true", ""), "InvalidParameterValue", say("A command has 1 to 16384 bytes, none of them zero"), "Run[1]", ""},
+		{"a command with a zero byte", commands("a\x00b"), "InvalidParameterValue", say("A command has 1 to 16384 bytes, none of them zero"), "Run[0]", ""},
+		{"a very long command", commands(strings.Repeat("x", vpc.MaxCommand+1)), "InvalidParameterValue", say("A command has 1 to 16384 bytes, none of them zero"), "Run[0]", ""},
+		{"very many commands", commands(make([]string, vpc.MaxCommands+1)...), "InvalidParameterValue", say("An instance runs at most 16 commands"), "Run", ""},
 		{"listen on SCTP", listen("sctp/80"), "InvalidParameterValue", say("Value (sctp/80) for parameter listen is invalid."), "Listen[1]", "tcp/PORT"},
 		{"listen on port 0", listen("tcp/0"), "InvalidParameterValue", say("Value (tcp/0) for parameter listen is invalid."), "Listen[1]", ""},
 		{"listen on port 70000", listen("udp/70000"), "InvalidParameterValue", say("Value (udp/70000) for parameter listen is invalid."), "Listen[1]", ""},
