@@ -64,6 +64,9 @@ func TestPages(t *testing.T) {
 				continue
 			}
 			t.Run(strings.TrimPrefix(file, "../"), func(t *testing.T) {
+				for _, program := range []string{"curl", "ping"} { // that pages run on instances
+					needsProgram(t, program, program)
+				}
 				p := newReader(t, file)
 				for _, b := range all {
 					p.block(b)

@@ -36,6 +36,7 @@ func TestLabsSideBySide(t *testing.T) {
 			if driver == "netns" {
 				needsRoot(t)
 			}
+			needsProgram(t, "ping", "iputils-ping")
 			h := newHost(t)
 			before := devices(t)
 			red, blue := h.lab(redLab), h.lab(blueLab)

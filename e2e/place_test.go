@@ -54,15 +54,15 @@ func TestLongDataDirectory(t *testing.T) {
 		t.Run(driver, func(t *testing.T) {
 			if driver == "netns" {
 				needsRoot(t)
+				needsProgram(t, "ping", "iputils-ping")
 			}
 			h, runtime := longHost(t, 150)
 			sockets := func() []string {
 				found, _ := filepath.Glob(filepath.Join(runtime, "vpclab-*", "agent.sock"))
 				return found
 			}
-			out := h.must("doctor", "-o", "csv")
 			if r := h.run("doctor"); !strings.Contains(r.out, "its socket goes to "+runtime) {
-				t.Errorf("doctor does not say where the socket goes\n%s\n%v", out, r)
+				t.Errorf("doctor does not say where the socket goes\n%v", r)
 			}
 			h.must("up", "--detach", three, "--driver", driver)
 			if len(sockets()) != 1 {

@@ -49,6 +49,8 @@ func TestRootlessExec(t *testing.T) {
 		})
 	}
 	// The program's own work, and the kernel's stack.
+	needsProgram(t, "curl", "curl")
+	needsProgram(t, "ping", "iputils-ping")
 	h.must("exec", "guest-1", "--", "curl", "-sS", "-m", "10", "http://web-1/")
 	if r := h.run("exec", "web-1", "--", "ping", "-c", "1", "-W", "2", "127.0.0.1"); r.code != 0 {
 		t.Errorf("%v", r)

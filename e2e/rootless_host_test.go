@@ -46,7 +46,7 @@ func rootless(t testing.TB, refused string) *host {
 		t.Fatal(err)
 	}
 	h.via = helperArgs("nobody", refused)
-	h.env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "HOME=") || strings.HasPrefix(e, "XDG_") }), "HOME=/nonexistent")
+	h.env = append(slices.DeleteFunc(h.env, func(e string) bool { return strings.HasPrefix(e, "HOME=") || strings.HasPrefix(e, "XDG_") }), "HOME=/nonexistent")
 	return h
 }
 

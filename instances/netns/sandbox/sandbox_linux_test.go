@@ -20,6 +20,9 @@ import (
 // namespace may enter no other.
 const ownNetwork = "SANDBOX_TEST_OWN_NETWORK"
 
+// noSleep takes out the second that a process with the race detector would sleep at its end.
+const noSleep = "GORACE=atexit_sleep_ms=0"
+
 func TestMain(m *testing.M) {
 	if os.Args[0] == Arg0 {
 		if os.Getenv(ownNetwork) != "" {
@@ -72,13 +75,13 @@ func start(t *testing.T, task Task, userNS bool) *box {
 	}
 	defer stdin.Close()
 	b.cmd = exec.Command("/proc/self/exe")
-	b.cmd.Args, b.cmd.Env = []string{Arg0}, []string{}
+	b.cmd.Args, b.cmd.Env = []string{Arg0}, []string{noSleep}
 	b.cmd.Stdin, b.cmd.Stdout, b.cmd.Stderr, b.cmd.ExtraFiles = stdin, out, out, []*os.File{far, network}
 	b.cmd.SysProcAttr = Attr()
 	b.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	if userNS {
 		all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
-		b.cmd.Env = []string{ownNetwork + "=1"}
+		b.cmd.Env = []string{noSleep, ownNetwork + "=1"}
 		b.cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET
 		b.cmd.SysProcAttr.UidMappings, b.cmd.SysProcAttr.GidMappings = all, all
 	}
