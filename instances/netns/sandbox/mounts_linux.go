@@ -39,7 +39,7 @@ func parseMounts(mountinfo string) (all []mount) {
 	for line := range strings.Lines(mountinfo) {
 		left, right, ok := strings.Cut(line, " - ")
 		fields, kind := strings.Fields(left), strings.Fields(right)
-		if ok && len(fields) >= 6 && len(kind) > 0 {
+		if ok && len(fields) >= 6 && len(kind) > 0 && strings.HasPrefix(fields[4], "/") {
 			all = append(all, mount{unescape(fields[4]), !slices.Contains(noFiles, kind[0])})
 		}
 	}
