@@ -117,15 +117,29 @@ func TestHelperKilled(t *testing.T) {
 	if err := <-ran; err == nil || !strings.Contains(err.Error(), "helper process has ended") {
 		t.Errorf("%v", err)
 	}
+	if n := openTUNs(); n != 0 {
+		t.Errorf("%d TAPs are still held", n)
+	}
+	in := start(t, d, drivertest.A4) // while the others have not been closed
 	for _, in := range []instances.Instance{p.A, p.B} {
 		if err := in.Close(); err != nil {
 			t.Error(err)
 		}
 	}
-	in := start(t, d, drivertest.A4)
 	if out, _ := sh(t, in, "hostname"); out != "web-1\n" || helperOf(t, in) == pid {
 		t.Errorf("%q", out)
 	}
+}
+
+// openTUNs counts this process's descriptors of TAPs.
+func openTUNs() (n int) {
+	fds, _ := filepath.Glob("/proc/self/fd/*")
+	for _, fd := range fds {
+		if to, _ := os.Readlink(fd); strings.HasSuffix(to, "/tun") { // of a mount namespace that is gone the beginning is missing
+			n++
+		}
+	}
+	return n
 }
 
 // TestCleanupAfterHelper: files are all that can be left, and Cleanup takes no namespace for theirs.
@@ -134,12 +148,16 @@ func TestCleanupAfterHelper(t *testing.T) {
 	checkHost(t)
 	other := drivertest.Start(t, netns.New(), drivertest.Spec(t, "other", 7, drivertest.A4))
 	name := filepath.Base(other.Info()["netns"])
+	var st syscall.Stat_t
+	if err := syscall.Stat(other.Info()["netns"], &st); err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	at := filepath.Join(dir, "i-1")
 	if err := os.MkdirAll(at, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for file, text := range map[string]string{"netns.json": `{"instance":"i-1","namespace":"` + name + `","helper":true}`, "hosts": "", "run.log": "x"} {
+	for file, text := range map[string]string{"netns.json": fmt.Sprintf(`{"instance":"i-1","namespace":%q,"id":{"dev":%d,"ino":%d},"helper":true}`, name, st.Dev, st.Ino), "hosts": "", "run.log": "x"} {
 		if err := os.WriteFile(filepath.Join(at, file), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +168,7 @@ func TestCleanupAfterHelper(t *testing.T) {
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
-	if out, code := sh(t, other, "echo here"); code != 0 {
+	if out, code := sh(t, other, "echo here"); code != 0 || len(leftovers(t)) == 0 {
 		t.Errorf("the other's namespace is gone: %q", out)
 	}
 }

@@ -102,7 +102,7 @@ func TestRunSeesHosts(t *testing.T) {
 // TestRunNetwork: the sandbox is in the instance's own network, and may change its settings.
 func TestRunNetwork(t *testing.T) {
 	byEachWay(t, func(t *testing.T, d *netns.Driver) {
-		in := started(t, d, "sysctl -q -w net.ipv4.ip_default_ttl=77; echo ready; exec sleep 1000")
+		in := started(t, d, "echo 77 > /proc/sys/net/ipv4/ip_default_ttl; echo ready; exec sleep 1000")
 		await(t, "ready", output(in))
 		if out, _ := sh(t, in, "cat /proc/sys/net/ipv4/ip_default_ttl"); out != "77\n" {
 			t.Errorf("the sandbox is in another network: %q", out)

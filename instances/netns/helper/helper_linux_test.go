@@ -364,8 +364,12 @@ func TestWireBadInput(t *testing.T) {
 			near, far := raw(t)
 			near.conn.Write(bytes)
 			near.conn.CloseWrite()
-			if m, files, err := far.receive(); err == nil || m != nil || files != nil {
-				t.Errorf("%v, %v, %v", m, files, err)
+			m, files, err := far.receive()
+			if err == nil || m != nil || files != nil {
+				t.Fatalf("%v, %v, %v", m, files, err)
+			}
+			if long := strings.Contains(err.Error(), "at most"); long != (name == "4 GiB" || name == "too long") {
+				t.Errorf("%v", err)
 			}
 		})
 	}
