@@ -13,23 +13,13 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/vpclab/vpclab/instances"
 )
 
-// Cleanup implements instances.Driver. It goes through all journals, also after an error.
+// Cleanup implements instances.Driver.
 func (*Driver) Cleanup(runDir string) error {
-	journals, err := filepath.Glob(filepath.Join(escape(runDir), "*", journalFile))
-	errs := []error{err}
-	for _, path := range journals {
-		if err := cleanup(path); err != nil {
-			errs = append(errs, fmt.Errorf("clean up %s: %w", filepath.Dir(path), err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// escape makes a directory's name literal for filepath.Glob.
-func escape(dir string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
+	return instances.CleanupJournals(runDir, journalFile, cleanup)
 }
 
 func cleanup(path string) error {

@@ -44,16 +44,8 @@ func newFiles(s instances.Spec, way Way) (*files, error) {
 	if s.RunDir == "" {
 		return nil, errors.New("no run directory given")
 	}
-	dir, err := filepath.Abs(filepath.Join(s.RunDir, s.ID))
+	dir, err := instances.MakeDir(s)
 	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return nil, err
-	}
-	if err := os.Mkdir(dir, 0o755); errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("%s exists: the instance runs already, or was not cleaned up after", dir)
-	} else if err != nil {
 		return nil, err
 	}
 	f := &files{dir: dir, journal: journal{Instance: s.ID, Namespace: namespaceName(s.ID), Helper: way == ByHelper}}

@@ -2,31 +2,19 @@ package qemu
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
+
+	"github.com/vpclab/vpclab/instances"
 )
 
 const killPatience = 5 * time.Second
 
-// Cleanup implements instances.Driver. It goes through all journals, also after an error.
+// Cleanup implements instances.Driver.
 func (*Driver) Cleanup(runDir string) error {
-	journals, err := filepath.Glob(filepath.Join(literal(runDir), "*", journalFile))
-	errs := []error{err}
-	for _, path := range journals {
-		if err := cleanup(path); err != nil {
-			errs = append(errs, fmt.Errorf("clean up %s: %w", filepath.Dir(path), err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// literal makes a directory's name match only itself in filepath.Glob.
-func literal(dir string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
+	return instances.CleanupJournals(runDir, journalFile, cleanup)
 }
 
 func cleanup(path string) error {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -57,16 +56,8 @@ func newJournal(s instances.Spec, space string) (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := filepath.Abs(filepath.Join(s.RunDir, s.ID))
+	dir, err := instances.MakeDir(s)
 	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return nil, err
-	}
-	if err := os.Mkdir(dir, 0o755); errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("%s exists: the instance runs already, or was not cleaned up after", dir)
-	} else if err != nil {
 		return nil, err
 	}
 	j := &journal{dir: dir, Instance: s.ID, Device: s.TAP.Device, Netns: space, Space: id}
@@ -144,21 +135,9 @@ func (j *journal) undoDevice() error {
 	return nil
 }
 
-// Cleanup implements instances.Driver. It goes through all journals, also after an error.
+// Cleanup implements instances.Driver.
 func (*Driver) Cleanup(runDir string) error {
-	journals, err := filepath.Glob(filepath.Join(escape(runDir), "*", journalFile))
-	errs := []error{err}
-	for _, path := range journals {
-		if err := cleanup(path); err != nil {
-			errs = append(errs, fmt.Errorf("clean up %s: %w", filepath.Dir(path), err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// escape makes a directory's name literal for filepath.Glob.
-func escape(dir string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
+	return instances.CleanupJournals(runDir, journalFile, cleanup)
 }
 
 func cleanup(path string) error {

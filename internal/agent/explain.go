@@ -108,7 +108,7 @@ type explainer struct {
 func (e *explainer) explanation() *api.Explanation {
 	t := e.x.Tuple
 	out := &api.Explanation{
-		Verdict: traceVerdict(&e.x.Forward), Protocol: protocolWord(t.Proto),
+		Verdict: reasonVerdict(e.x.Forward.Reason), Protocol: protocolWord(t.Proto),
 		Source:      endpoint(e.view, e.vpcID, t.Src.Netip(), int(t.SrcPort), t.Proto),
 		Destination: endpoint(e.view, e.vpcID, t.Dst.Netip(), int(t.DstPort), t.Proto),
 		Steps:       e.steps(e.x.Forward.Steps),
@@ -123,7 +123,7 @@ func (e *explainer) explanation() *api.Explanation {
 }
 
 func (e *explainer) returnPath(t *vswitch.Trace) api.ReturnPath {
-	r := api.ReturnPath{Verdict: traceVerdict(t)}
+	r := api.ReturnPath{Verdict: reasonVerdict(t.Reason)}
 	tracked := true
 	for i := range t.Steps {
 		s := &t.Steps[i]
@@ -136,17 +136,6 @@ func (e *explainer) returnPath(t *vswitch.Trace) api.ReturnPath {
 	r.Text = "judged by rules: the connection is untracked"
 	r.Steps = e.steps(t.Steps)
 	return r
-}
-
-// traceVerdict is the word for how a trace ended.
-func traceVerdict(t *vswitch.Trace) string {
-	switch {
-	case t.Reason.Rejected():
-		return api.Reject
-	case t.Reason.Dropped():
-		return api.Drop
-	}
-	return api.Accept
 }
 
 func (e *explainer) steps(steps []vswitch.Step) []api.Step {
@@ -171,6 +160,7 @@ func (e *explainer) step(s *vswitch.Step) api.Step {
 	return out
 }
 
+// reasonVerdict is the word for what became of a packet.
 func reasonVerdict(r vswitch.Reason) string {
 	switch {
 	case r.Rejected():
@@ -270,7 +260,7 @@ func (e *explainer) vpcName(id string) string {
 func (e *explainer) records(list []vswitch.TraceRecord) []api.RecordRef {
 	out := make([]api.RecordRef, 0, len(list))
 	for _, r := range slices.Backward(list) { // the ingress leg is counted first
-		out = append(out, api.RecordRef{At: instanceAt(e.view, r.Interface), Direction: r.Direction.String(), Action: actionWord(r.Action)})
+		out = append(out, api.RecordRef{At: instanceAt(e.view, r.Interface), Direction: r.Direction.String(), Action: r.Action.String()})
 	}
 	return out
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	api "github.com/vpclab/vpclab/api/agent"
-	"github.com/vpclab/vpclab/flowlogs"
 	"github.com/vpclab/vpclab/lab"
 	"github.com/vpclab/vpclab/packet"
 	"github.com/vpclab/vpclab/vpc"
@@ -235,5 +234,3 @@ func ruleRef(view *vpc.View, r *vpc.SecurityGroupRule, g *vpc.SecurityGroup) api
 
 // joinNames names several groups at once.
 func joinNames(view *vpc.View, ids []string) string { return strings.Join(groupNames(view, ids), ", ") }
-
-func actionWord(a flowlogs.Action) string { return a.String() }
